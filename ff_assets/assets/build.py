@@ -1,0 +1,61 @@
+"""Dagster definitions of a project."""
+
+import os
+
+import dagster as dg
+
+from ff_assets.assets.jobs import fit_jobs
+from ff_assets.assets.op import flow_assets
+from ff_assets.assets.resources import MlflowResource, SparkResource, StoreResource
+from ff_assets.core.flow import infer
+from ff_assets.core.project import Project
+from ff_assets.settings import Settings
+
+
+def build_definitions(project: Project, settings: Settings) -> dg.Definitions:
+    """Infer a project's flow and give it to Dagster.
+
+    Raises:
+        DefinitionError: a declaration is wrong.
+    """
+    flow = infer(project)
+    return dg.Definitions(
+        assets=[flow_assets(flow)],
+        jobs=fit_jobs(flow),
+        resources=resources(settings),
+        # One op needs one process; a process per step would load everything a second time.
+        executor=dg.in_process_executor,
+    )
+
+
+def resources(settings: Settings) -> dict[str, dg.ConfigurableResource]:
+    """The resources that the op needs."""
+    return {
+        "spark": SparkResource(spark_config=spark_config()),
+        "mlflow": MlflowResource(
+            tracking_uri=settings.mlflow_tracking_uri,
+            artifact_root=str(settings.mlflow_artifacts),
+            experiment="ff_assets",
+        ),
+        "store": StoreResource(root=str(settings.store)),
+    }
+
+
+def spark_config() -> dict[str, str]:
+    """Spark on this machine: all cores, and a third of its memory (1 to 8 GiB)."""
+    cores = os.cpu_count() or 1
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    gigabytes = min(8, max(1, memory // 3 // 2**30))
+    return {
+        "spark.master": "local[*]",
+        "spark.app.name": "ff_assets",
+        "spark.driver.memory": f"{gigabytes}g",
+        "spark.driver.host": "127.0.0.1",
+        "spark.driver.bindAddress": "127.0.0.1",
+        # Small data on few cores: the default of 200 partitions is for clusters.
+        "spark.sql.shuffle.partitions": str(2 * cores),
+        "spark.sql.session.timeZone": "UTC",
+        "spark.ui.enabled": "false",
+        "spark.ui.showConsoleProgress": "false",
+        "spark.log.level": "ERROR",
+    }

@@ -1,0 +1,54 @@
+"""Jobs: a target, or everything, as one run with one Spark session.
+
+A backfill of *assets* never puts those with cells and those without into one run, but a backfill
+of a *job* does: launched with all cells, it is one run. That is also what the asset graph's
+"Materialize all" starts, as long as one job covers the selection.
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+import dagster as dg
+
+from ff_assets.assets.specs import asset_key
+from ff_assets.core.flow import Flow
+from ff_assets.core.steps import CELLS, Step, steps_of, steps_of_target
+
+# The asset graph launches the first job, in the order of names, that covers what is selected.
+# Unless this name sorts before that of Dagster's implicit job, each layer gets its own run.
+EVERYTHING = "Everything"
+assert EVERYTHING < "__ASSET_JOB"
+
+# What a schedule or a script puts on a run to ask for all cells at once.
+ALL_CELLS = {
+    "dagster/asset_partition_range_start": CELLS[0],
+    "dagster/asset_partition_range_end": CELLS[-1],
+}
+
+
+def fit_job_name(target: str) -> str:
+    return f"{target}_fit"
+
+
+def fit_jobs(flow: Flow) -> list[Any]:
+    """One asset job per target and one for all of them."""
+    jobs = [
+        _job(
+            fit_job_name(target.name),
+            steps_of_target(flow, target.name),
+            f"Fit, evaluate and register every variant of `{target.name}`, in one run.",
+        )
+        for target in flow.project.targets
+    ]
+    about = "Fit, evaluate and register every variant of every target, in one run."
+    return [_job(EVERYTHING, steps_of(flow), about), *jobs]
+
+
+def _job(
+    name: str, steps: Iterable[Step], description: str
+) -> Any:
+    return dg.define_asset_job(
+        name,
+        selection=dg.AssetSelection.assets(*(asset_key(step) for step in steps)),
+        description=description,
+    )

@@ -1,0 +1,104 @@
+"""Registering a variant: the fitted models become one pipeline, and the pipeline a version."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ff_assets.core.declare import Source, Stage
+from ff_assets.core.flow import Instance, Variant
+from ff_assets.core.operations import SparkOperation
+from ff_assets.core.steps import Kind, Step, rows_of
+from ff_assets.engine.plan import Inventory
+from ff_assets.engine.stages import serving_model
+from ff_assets.registry.publish import publish
+from ff_assets.registry.runs import ParentRun
+
+
+@dataclass(frozen=True)
+class Registrar:
+    """Registers variants of one run.
+
+    Attributes:
+        inventory: what exists of the run's results.
+        parent: the run's MLflow run.
+        scratch: a folder that driver and executors share.
+    """
+
+    inventory: Inventory
+    parent: ParentRun
+    scratch: Path
+
+    def __call__(
+        self, variant: Variant, models: Mapping[Instance, Any], evaluation: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """Publish a variant.
+
+        Args:
+            models: the fitted model of every estimator that serving needs.
+            evaluation: cell -> rows and metrics, as `evaluate_variant` gives them.
+
+        Returns:
+            MLflow's run id, and the model's URI and version.
+        """
+        step = Step(Kind.REGISTRATION, variant)
+        published = publish(
+            self.parent,
+            target=variant.target.name,
+            variant=variant.name,
+            fingerprint=self.inventory.fingerprint(step),
+            asset_key="/".join(step.path),
+            description=_description(variant),
+            model=serving_model(variant, models),
+            inputs=_inputs(variant),
+            outputs={name: self._type(variant, name) for name in variant.target.outputs},
+            parameters={
+                i.provider.name: _parameters(i.provider)
+                for i in variant.serving_instances()
+                if isinstance(i.provider, Stage)
+            },
+            metrics=flat_metrics(evaluation),
+            scratch=self.scratch,
+        )
+        return {
+            "run_id": published.run_id,
+            "model_uri": published.model_uri,
+            "version": published.version,
+        }
+
+    def _type(self, variant: Variant, output: str) -> str:
+        records = self.inventory.find(rows_of(variant.features[output]))
+        return next(iter(records.values())).columns[output]
+
+
+def flat_metrics(evaluation: Mapping[str, Any]) -> dict[str, float]:
+    """`auc_test`, `auc_test_low`, `auc_test_high`, `auc_train`, ...: names that plot over time."""
+    flat: dict[str, float] = {}
+    for cell, result in evaluation.items():
+        for name, metric in result["metrics"].items():
+            flat[f"{name}_{cell}"] = metric["value"]
+            if metric["low"] is not None:
+                flat[f"{name}_{cell}_low"] = metric["low"]
+                flat[f"{name}_{cell}_high"] = metric["high"]
+    return flat
+
+
+def _description(variant: Variant) -> str:
+    chain = " → ".join(instance.provider.name for instance in variant.serving_instances())
+    return f"{chain}\n\n{variant.target.description or ''}".strip()
+
+
+def _inputs(variant: Variant) -> dict[str, str]:
+    """What scoring reads: feature -> Spark SQL type."""
+    inputs: dict[str, str] = {}
+    for instance in variant.serving_instances():
+        for name, parent in instance.inputs.items():
+            if isinstance(parent.provider, Source):
+                inputs[name] = parent.provider.features[name]
+    return inputs
+
+
+def _parameters(stage: Stage) -> dict[str, object]:
+    operation = stage.operation
+    explicit = operation.params if isinstance(operation, SparkOperation) else {}
+    return {"stage": operation.title, **explicit}

@@ -1,0 +1,104 @@
+"""What Dagster records of a finished step: metadata that a person reads, and data versions."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import dagster as dg
+
+from ff_assets.assets.registration import flat_metrics
+from ff_assets.assets.specs import asset_key
+from ff_assets.core.steps import Kind, Step
+from ff_assets.engine.execute import Finished
+from ff_assets.engine.store import Store
+
+
+def materialization(
+    context: dg.AssetExecutionContext, finished: Finished, store: Store
+) -> dg.MaterializeResult:
+    """The result of one step, with metadata of each cell for its own partition."""
+    step, key = finished.step, asset_key(finished.step)
+    first = next(iter(finished.records.values()))
+    metadata = {} if step.has_cells else record_metadata(step, "", finished, store)
+    if step.has_cells:
+        for cell in finished.records:
+            context.add_asset_metadata(
+                record_metadata(step, cell, finished, store), asset_key=key, partition_key=cell
+            )
+    return dg.MaterializeResult(
+        asset_key=key, metadata=metadata, data_version=dg.DataVersion(first.fingerprint)
+    )
+
+
+def record_metadata(
+    step: Step, cell: str, finished: Finished, store: Store
+) -> dict[str, dg.MetadataValue]:
+    """What is shown of one record."""
+    record = finished.records[cell]
+    shown: dict[str, dg.MetadataValue] = {
+        "reused": dg.MetadataValue.bool(cell in finished.reused),
+        "seconds": dg.MetadataValue.float(round(record.seconds, 3)),
+        "fingerprint": dg.MetadataValue.text(record.fingerprint),
+        "made_at": dg.MetadataValue.timestamp(record.made_at),
+    }
+    if record.rows is not None:
+        shown["dagster/row_count"] = dg.MetadataValue.int(record.rows)
+    if record.size is not None:
+        shown["dagster/size_bytes"] = dg.MetadataValue.int(record.size)
+    if step.kind is Kind.MODEL:
+        shown["path"] = dg.MetadataValue.path(str(store.model_path(record.fingerprint)))
+        shown["model_class"] = dg.MetadataValue.text(record.details["class"])
+    if step.has_cells and record.size is not None:
+        path = store.table_path(record.fingerprint) / f"cell={cell}"
+        shown["path"] = dg.MetadataValue.path(str(path))
+    for label, count in record.details.get("labelled", {}).items():
+        shown[f"rows_with_{label}"] = dg.MetadataValue.int(count)
+    if step.kind is Kind.EVALUATION:
+        cells = record.details["cells"]
+        shown["metrics"] = dg.MetadataValue.md(metrics_table(cells))
+        for name, value in flat_metrics(cells).items():
+            shown[name] = dg.MetadataValue.float(value)
+        for name, result in cells.items():
+            shown[f"rows_{name}"] = dg.MetadataValue.int(result["rows"])
+    if step.kind is Kind.REGISTRATION:
+        shown["registered_model"] = dg.MetadataValue.text(record.details["model_uri"])
+        shown["version"] = dg.MetadataValue.int(record.details["version"])
+        shown["mlflow_run_id"] = dg.MetadataValue.text(record.details["run_id"])
+    return shown
+
+
+def metrics_table(cells: Mapping[str, Any]) -> str:
+    """Metrics as a Markdown table, short enough for Dagster to show it in place."""
+    names = list(dict.fromkeys(name for cell in cells.values() for name in cell["metrics"]))
+    lines = ["| metric | train | test | 95% interval |", "|---|---|---|---|"]
+    for name in names:
+        train = cells["train"]["metrics"].get(name)
+        test = cells["test"]["metrics"].get(name)
+        interval = (
+            f"{test['low']:.4f} to {test['high']:.4f}" if test and test["low"] is not None else ""
+        )
+        values = [f"{m['value']:.4f}" if m else "" for m in (train, test)]
+        lines.append(f"| {name} | {values[0]} | {values[1]} | {interval} |")
+    rows = " | ".join(f"{cells[cell]['rows']:,}" for cell in ("train", "test"))
+    return "\n".join([*lines, f"| rows | {rows} | |"])
+
+
+def summary(finished: Finished, total_seconds: float) -> str:
+    """One log line for a finished step."""
+    step = finished.step
+    rows = [
+        f"{cell + ' ' if cell else ''}{record.rows:,} rows"
+        for cell, record in finished.records.items()
+        if record.rows is not None and step.has_cells
+    ]
+    facts = ", ".join(rows)
+    if step.kind is Kind.EVALUATION:
+        test = next(iter(finished.records.values())).details["cells"]["test"]
+        name, metric = next(iter(test["metrics"].items()))
+        low_high = "" if metric["low"] is None else f" [{metric['low']:.3f}, {metric['high']:.3f}]"
+        facts = f"{name} {metric['value']:.3f}{low_high} on {test['rows']:,} rows of test"
+    if step.kind is Kind.REGISTRATION:
+        details = next(iter(finished.records.values())).details
+        facts = str(details["model_uri"])
+    how = "reused" if set(finished.records) <= finished.reused else f"{total_seconds:.1f} s"
+    return f"■ {step.name}: {', '.join(part for part in (facts, how) if part)}"
+

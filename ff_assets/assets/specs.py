@@ -1,0 +1,217 @@
+"""Asset specs: what Dagster shows of every step before anything has run."""
+
+
+import warnings
+from pathlib import Path
+
+import dagster as dg
+
+from ff_assets.core.declare import Source, Stage, Target
+from ff_assets.core.errors import Location
+from ff_assets.core.fingerprint import declaration_digest, digest
+from ff_assets.core.flow import Flow, Instance
+from ff_assets.core.operations import ColumnOperation, SparkOperation
+from ff_assets.core.split import TRAIN
+from ff_assets.core.steps import CELLS, Kind, Step, steps_of
+from ff_assets.engine.columns import private_columns
+from ff_assets.engine.plan import table_instances
+
+CELL_PARTITIONS = dg.StaticPartitionsDefinition(list(CELLS))
+ONLY_TRAIN = dg.SpecificPartitionsPartitionMapping([TRAIN])
+
+
+def asset_key(step: Step) -> dg.AssetKey:
+    return dg.AssetKey(step.path)
+
+
+def asset_specs(flow: Flow) -> list[dg.AssetSpec]:
+    """One spec per step, in topological order."""
+    describer = _Describer(flow)
+    with warnings.catch_warnings():
+        # Code references are in beta; they make every asset link to its declaration.
+        warnings.simplefilter("ignore", dg.BetaWarning)
+        return [describer.spec(step) for step in steps_of(flow)]
+
+
+class _Describer:
+    def __init__(self, flow: Flow) -> None:
+        self._flow = flow
+        self._tables = table_instances(flow)
+        self._targets: dict[Instance, list[Target]] = {}
+        for variant in flow.variants:
+            for instance in variant.instances:
+                targets = self._targets.setdefault(instance, [])
+                if variant.target not in targets:
+                    targets.append(variant.target)
+
+    def spec(self, step: Step) -> dg.AssetSpec:
+        declaration = _declaration(step)
+        return dg.AssetSpec(
+            key=asset_key(step),
+            deps=[_dep(step, parent) for parent in step.parents()],
+            skippable=True,
+            group_name=_group(step),
+            partitions_def=CELL_PARTITIONS if step.has_cells else None,
+            code_version=self._code_version(step),
+            kinds=self._kinds(step),
+            owners=[declaration.owner] if declaration.owner else [],
+            description=self._description(step),
+            tags=self._tags(step),
+            metadata={
+                **self._schema(step),
+                "dagster/code_references": dg.CodeReferencesMetadataValue(
+                    code_references=[_reference(declaration.location, step)]
+                ),
+            },
+        )
+
+    def _code_version(self, step: Step) -> str:
+        split = self._flow.project.split
+        if isinstance(step.subject, Instance):
+            return declaration_digest(step.instance.provider, split)[:16]
+        target = step.variant.target
+        return digest([target.label, target.task, list(target.outputs), step.variant.name])[:16]
+
+    def _kinds(self, step: Step) -> set[str]:
+        if step.kind is Kind.SOURCE:
+            return {"spark", "source"}
+        if step.kind is Kind.MODEL:
+            return {"sparkml", "model"}
+        if step.kind is Kind.FEATURE:
+            return {"spark", "table" if step.instance in self._tables else "view"}
+        if step.kind is Kind.EVALUATION:
+            return {"evaluation"}
+        return {"mlflow", "model"}
+
+    def _tags(self, step: Step) -> dict[str, str]:
+        """Facts to search for; the open-source UI searches tags, not columns."""
+        if not isinstance(step.subject, Instance):
+            variant = step.variant
+            return {f"target/{variant.target.name}": "", "variant": _tag(variant.slug)}
+        instance = step.instance
+        provider = instance.provider
+        return {
+            "stage": _tag(provider.name),
+            "variant": _tag(instance.slug),
+            **{f"provides/{_tag(name)}": "" for name in provider.outputs},
+            **{f"consumes/{_tag(name)}": "" for name in provider.reads},
+            **{f"target/{_tag(target.name)}": "" for target in self._targets[instance]},
+        }
+
+    def _schema(self, step: Step) -> dict[str, dg.TableSchema]:
+        if not step.has_cells:
+            return {}
+        instance = step.instance
+        entity = instance.entity
+        columns = [dg.TableColumn(entity.key, "key", f"identifies one {entity.name}")]
+        for name in instance.provider.outputs:
+            columns.append(dg.TableColumn(name, _type(instance, name), _origin(instance, name)))
+        for parameter, name in private_columns(instance).items():
+            columns.append(dg.TableColumn(name, "?", f"Spark's `{parameter}`, private"))
+        return {"dagster/column_schema": dg.TableSchema(columns)}
+
+    def _description(self, step: Step) -> str:
+        if not isinstance(step.subject, Instance):
+            return _describe_variant(step)
+        provider = step.instance.provider
+        own = provider.description or ""
+        if step.kind is Kind.MODEL:
+            facts = (
+                f"`{provider.operation.title}` fitted on **train**"
+                + (f", supervised by `{provider.operation.label}`" if provider.operation.label else "")
+                + "."
+            )
+            return _paragraphs(facts, own, _parameters(provider))
+        if step.kind is Kind.SOURCE:
+            labels = ", ".join(f"`{name}`" for name in provider.labels)
+            facts = f"Source of `{provider.entity.name}` rows, split into train and test."
+            return _paragraphs(facts, own, f"Labels: {labels}" if labels else "")
+        reads = ", ".join(f"`{name}`" for name in provider.inputs)
+        writes = ", ".join(f"`{name}`" for name in provider.outputs)
+        facts = f"{reads} → **{provider.operation.title}** → {writes}"
+        return _paragraphs(facts, own, "" if step.instance.is_estimator else _parameters(provider))
+
+
+def _declaration(step: Step) -> Source | Stage | Target:
+    return step.instance.provider if isinstance(step.subject, Instance) else step.variant.target
+
+
+def _dep(step: Step, parent: Step) -> dg.AssetDep:
+    """An edge; that of a model names train and nothing else.
+
+    Other edges keep Dagster's defaults, cell to cell, and all cells for what has none. An op
+    can hold only one explicit mapping for each asset that it reads.
+    """
+    fits = step.kind is Kind.MODEL
+    return dg.AssetDep(asset_key(parent), partition_mapping=ONLY_TRAIN if fits else None)
+
+
+def _group(step: Step) -> str:
+    if isinstance(step.subject, Instance):
+        return step.instance.entity.name
+    return step.variant.entity.name
+
+
+def _reference(location: Location, step: Step) -> dg.LocalFileCodeReference:
+    return dg.LocalFileCodeReference(
+        file_path=str(Path(location.file).resolve()),
+        line_number=location.line,
+        label=f"declaration of {_declaration(step).name}",
+    )
+
+
+def _tag(name: str) -> str:
+    """A tag's part: at most 63 characters of letters, digits, `_`, `-` and `.`."""
+    return name[:63].strip("_-.")
+
+
+def _type(instance: Instance, feature: str) -> str:
+    if isinstance(instance.provider, Source):
+        return instance.provider.features[feature]
+    return "?"  # Spark knows it once the stage has run
+
+
+def _origin(instance: Instance, feature: str) -> str:
+    """Where a column comes from; the open-source UI draws no column lineage."""
+    if isinstance(instance.provider, Source):
+        return "label" if feature in instance.provider.labels else ""
+    reads = ", ".join(f"`{name}`" for name in instance.provider.inputs)
+    return f"← {reads} ({instance.provider.operation.title})"
+
+
+def _parameters(stage: Stage) -> str:
+    operation = stage.operation
+    if isinstance(operation, ColumnOperation):
+        return ""
+    assert isinstance(operation, SparkOperation)
+    return "\n".join(f"- {name}: `{value!r}`" for name, value in operation.params.items())
+
+
+def _describe_variant(step: Step) -> str:
+    variant = step.variant
+    chain = " → ".join(i.provider.name for i in variant.serving_instances())
+    target = variant.target
+    own = target.description or ""
+    if step.kind is Kind.EVALUATION:
+        return _paragraphs(
+            f"Metrics of `{variant.name}` ({target.task}, truth: `{target.label}`) on train and "
+            "test; 95% intervals on test.",
+            own,
+            f"Pipeline: {chain}",
+        )
+    return _paragraphs(
+        f"`{variant.name}` as one Spark `PipelineModel`, registered in MLflow as `{target.name}`.",
+        own,
+        f"Pipeline: {chain}",
+    )
+
+
+def _paragraphs(*parts: str) -> str:
+    return "\n\n".join(part for part in parts if part)
+
+
+def steps_by_key(flow: Flow) -> dict[dg.AssetKey, Step]:
+    """Asset key -> step."""
+    return {asset_key(step): step for step in steps_of(flow)}
+
+

@@ -1,0 +1,138 @@
+"""Errors that teach: what is wrong, where it was declared, why it is wrong, and what to do."""
+
+import difflib
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+_CORE = str(Path(__file__).parent)
+
+
+@dataclass(frozen=True)
+class Location:
+    """The file and line of a declaration."""
+
+    file: str
+    line: int
+
+    def __str__(self) -> str:
+        path = Path(self.file)
+        try:
+            path = path.relative_to(Path.cwd())
+        except ValueError:
+            pass  # outside the working directory: the absolute path is the readable one
+        return f"{path}:{self.line}"
+
+
+def caller_location() -> Location:
+    """The innermost frame outside `ff_assets.core`: where a person wrote the declaration."""
+    frame = sys._getframe(1)
+    while frame.f_back is not None and (
+        frame.f_code.co_filename.startswith(_CORE) or frame.f_code.co_filename == "<string>"
+    ):
+        frame = frame.f_back
+    return Location(frame.f_code.co_filename, frame.f_lineno)
+
+
+class FeatureFlowError(Exception):
+    """Base of every error that the project raises on purpose.
+
+    Args:
+        what: one sentence that names the thing that is wrong.
+        where: declarations that are involved, each as (what it is, where it stands).
+        why: the reason, with the evidence that was found.
+        fix: what to do about it.
+    """
+
+    def __init__(
+        self,
+        what: str,
+        *,
+        where: Iterable[tuple[str, Location]] = (),
+        why: str = "",
+        fix: str = "",
+    ) -> None:
+        self.what = what
+        self.where = tuple(where)
+        self.why = why
+        self.fix = fix
+        super().__init__(what)
+
+    def __str__(self) -> str:
+        lines = [self.what]
+        lines += [f"  where: {location} ({thing})" for thing, location in self.where]
+        if self.why:
+            lines.append("  why:   " + self.why.replace("\n", "\n         "))
+        if self.fix:
+            lines.append("  fix:   " + self.fix.replace("\n", "\n         "))
+        return "\n".join(lines)
+
+    def as_dict(self) -> dict[str, object]:
+        """The same as plain values, for `--json`."""
+        return {
+            "error": type(self).__name__,
+            "what": self.what,
+            "where": [
+                {"declaration": thing, "file": location.file, "line": location.line}
+                for thing, location in self.where
+            ],
+            "why": self.why,
+            "fix": self.fix,
+        }
+
+
+class DefinitionError(FeatureFlowError):
+    """A declaration is wrong; found when definitions load, before anything runs."""
+
+
+class UnknownParameter(DefinitionError):
+    """A stage was given a parameter that its Spark class does not have."""
+
+
+class WrongParameterType(DefinitionError):
+    """A stage was given a parameter of a type that Spark refuses."""
+
+
+class InPlaceOverwrite(DefinitionError):
+    """A stage writes a feature that it also reads."""
+
+
+class DuplicateName(DefinitionError):
+    """Two declarations share a name that has to be unique."""
+
+
+class UnreachableOutput(DefinitionError):
+    """A target wants a feature that cannot be derived from any source."""
+
+
+class CyclicFlow(DefinitionError):
+    """A feature can only be derived from itself."""
+
+
+class MixedEntities(DefinitionError):
+    """A stage reads features of two entities that no relation connects."""
+
+
+class VariantExplosion(DefinitionError):
+    """A target has more variants than it allows."""
+
+
+class DataError(FeatureFlowError):
+    """Data does not hold what its declaration says; found while a run reads it."""
+
+
+class StageError(FeatureFlowError):
+    """A stage failed while it was fitted or applied."""
+
+
+def nearest(name: str, known: Iterable[str], limit: int = 3) -> str:
+    """A phrase that lists the known names most like `name`."""
+    names = sorted(set(known))
+    close = difflib.get_close_matches(name, names, n=limit, cutoff=0.5)
+    if close:
+        return "nearest existing names: " + ", ".join(close)
+    if not names:
+        return "no names exist yet"
+    shown = ", ".join(names[:12]) + (", ..." if len(names) > 12 else "")
+    return "existing names: " + shown

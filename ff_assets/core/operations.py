@@ -1,0 +1,203 @@
+"""What a stage computes: a Spark ML class with parameters, or a function of columns.
+
+Spark classes are opaque values here. Their parameters are read from class attributes and
+signatures, so that declaring a stage constructs nothing and starts no JVM.
+"""
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ff_assets.core.errors import (
+    DefinitionError,
+    Location,
+    UnknownParameter,
+    WrongParameterType,
+    nearest,
+)
+
+# Spark's own column parameters, by what the column is to the stage.
+_READ = (
+    "inputCol",
+    "inputCols",
+    "featuresCol",
+    "userCol",
+    "itemCol",
+    "itemsCol",
+    "categoricalCols",
+    "offsetCol",
+)
+_READ_BY_FIT = ("labelCol", "weightCol", "censorCol", "ratingCol", "validationIndicatorCol")
+_WRITTEN = (
+    "outputCol",
+    "outputCols",
+    "predictionCol",
+    "probabilityCol",
+    "rawPredictionCol",
+    "topicDistributionCol",
+    "leafCol",
+    "varianceCol",
+    "quantilesCol",
+    "linkPredictionCol",
+)
+# Columns that Spark writes although nobody named them.
+_WRITTEN_BY_DEFAULT = {
+    "predictionCol": "prediction",
+    "probabilityCol": "probability",
+    "rawPredictionCol": "rawPrediction",
+    "topicDistributionCol": "topicDistribution",
+}
+
+
+@dataclass(frozen=True)
+class SparkOperation:
+    """A Spark ML transformer or estimator class with its explicit parameters.
+
+    Attributes:
+        cls: the Spark class, never instantiated here.
+        params: explicit parameters that are not columns.
+        reads: column parameter -> feature or features read whenever the stage is applied.
+        fit_reads: column parameter -> feature read only while the stage is fitted.
+        writes: column parameter -> feature or features provided.
+        private: column parameter -> Spark's default column name, for columns that the stage
+            writes but that are not features.
+    """
+
+    cls: type
+    params: Mapping[str, Any]
+    reads: Mapping[str, str | tuple[str, ...]]
+    fit_reads: Mapping[str, str | tuple[str, ...]]
+    writes: Mapping[str, str | tuple[str, ...]]
+    private: Mapping[str, str]
+
+    @property
+    def title(self) -> str:
+        return self.cls.__name__
+
+    @property
+    def is_estimator(self) -> bool:
+        return hasattr(self.cls, "fit")
+
+    @property
+    def label(self) -> str | None:
+        """The feature that supervises the fit, if any."""
+        column = self.fit_reads.get("labelCol", self.fit_reads.get("ratingCol"))
+        return column if isinstance(column, str) else None
+
+
+@dataclass(frozen=True)
+class ColumnOperation:
+    """A function from Spark columns to a Spark column: a row-wise stage."""
+
+    function: Callable[..., Any]
+
+    is_estimator = False
+    label = None
+
+    @property
+    def title(self) -> str:
+        return f"{self.function.__name__}()"
+
+
+Operation = SparkOperation | ColumnOperation
+
+
+def column_names(columns: Mapping[str, str | tuple[str, ...]]) -> tuple[str, ...]:
+    """All names in a mapping of column parameters, each once, in order."""
+    names: dict[str, None] = {}
+    for value in columns.values():
+        names.update(dict.fromkeys((value,) if isinstance(value, str) else value))
+    return tuple(names)
+
+
+def spark_operation(cls: type, given: Mapping[str, Any], location: Location) -> SparkOperation:
+    """Read inputs, outputs and parameters of a Spark class from the arguments it was given.
+
+    Raises:
+        UnknownParameter: an argument is not a parameter of the class.
+        WrongParameterType: Spark's own type converter refuses a value.
+        DefinitionError: the arguments name no input or no output column.
+    """
+    here = [(f"stage({cls.__name__}, ...)", location)]
+    known = _spark_params(cls)
+    for name, value in given.items():
+        if name not in known:
+            raise UnknownParameter(
+                f"{cls.__name__} has no parameter `{name}`.",
+                where=here,
+                why=nearest(name, known),
+                fix=f"use one of {cls.__name__}'s own parameters.",
+            )
+        _check_type(cls, name, value, known[name], here)
+
+    defaults = {
+        name: parameter.default
+        for name, parameter in inspect.signature(cls.__init__).parameters.items()
+        if isinstance(parameter.default, str)
+    }
+
+    def columns(names: tuple[str, ...], *, with_defaults: bool) -> dict[str, Any]:
+        found = {}
+        for name in names:
+            value = given.get(name, defaults.get(name) if with_defaults else None)
+            if value and name in known:
+                found[name] = value if isinstance(value, str) else tuple(value)
+        return found
+
+    operation = SparkOperation(
+        cls=cls,
+        params={
+            name: value
+            for name, value in given.items()
+            if name not in _READ and name not in _READ_BY_FIT and name not in _WRITTEN
+        },
+        reads=columns(_READ, with_defaults=True),
+        fit_reads=columns(_READ_BY_FIT, with_defaults=True),
+        writes=columns(_WRITTEN, with_defaults=False),
+        private={
+            name: column
+            for name, column in _WRITTEN_BY_DEFAULT.items()
+            if name in known and not given.get(name)
+        },
+    )
+    if not operation.writes:
+        outputs = [name for name in _WRITTEN if name in known]
+        raise DefinitionError(
+            f"stage({cls.__name__}, ...) names no output.",
+            where=here,
+            why="only outputs that are named explicitly become features.",
+            fix=f"name one of {', '.join(outputs) or 'its output columns'}.",
+        )
+    if not operation.reads:
+        raise DefinitionError(
+            f"stage({cls.__name__}, ...) names no input.",
+            where=here,
+            why="a stage is placed in a flow by the names of the features it reads.",
+            fix=f"name {' or '.join(n for n in _READ if n in known) or 'its input columns'}.",
+        )
+    return operation
+
+
+def _spark_params(cls: type) -> dict[str, Any]:
+    """Spark declares every parameter as a class attribute that has a type converter."""
+    params = {}
+    for base in reversed(cls.__mro__):
+        for name, value in vars(base).items():
+            if hasattr(value, "typeConverter"):
+                params[name] = value
+    return params
+
+
+def _check_type(
+    cls: type, name: str, value: Any, param: Any, here: list[tuple[str, Location]]
+) -> None:
+    try:
+        param.typeConverter(value)
+    except (TypeError, ValueError) as error:
+        raise WrongParameterType(
+            f"{cls.__name__} refuses {name}={value!r}.",
+            where=here,
+            why=str(error),
+            fix=f"{name}: {param.doc}",
+        ) from None

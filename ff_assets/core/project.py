@@ -1,0 +1,169 @@
+"""All declarations of a project, collected from its modules and checked against each other."""
+
+import importlib
+import pkgutil
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from types import ModuleType
+from typing import Any
+
+from ff_assets.core.declare import Entity, Provider, Source, Stage, Target
+from ff_assets.core.errors import DefinitionError, DuplicateName, Location, nearest
+from ff_assets.core.split import HashSplit
+
+Declaration = Source | Stage | Target
+
+
+@dataclass(frozen=True)
+class Project:
+    """What is declared: sources, stages, targets and one split policy.
+
+    Raises:
+        DuplicateName: two providers, two targets or two entities share a name.
+        DefinitionError: a target names an unknown provider.
+    """
+
+    sources: tuple[Source, ...] = ()
+    stages: tuple[Stage, ...] = ()
+    targets: tuple[Target, ...] = ()
+    split: HashSplit = field(default_factory=HashSplit)
+
+    def __post_init__(self) -> None:
+        _check_unique("source or stage", [*self.sources, *self.stages])
+        _check_unique("target", self.targets)
+        keys: dict[str, Entity] = {}
+        for entity in (provider.entity for provider in self.providers):
+            if entity is not None and keys.setdefault(entity.name, entity) != entity:
+                raise DuplicateName(
+                    f"two entities are named `{entity.name}`, with different keys.",
+                    where=[
+                        (f"entity {e.name!r}, key {e.key!r}", e.location)
+                        for e in (keys[entity.name], entity)
+                    ],
+                    why="features live in one namespace per entity.",
+                    fix="declare the entity once and import it where it is used.",
+                )
+        for target in self.targets:
+            for feature, names in target.choose.items():
+                known = {p.name for p in self.providers if feature in p.outputs}
+                for name in names:
+                    if name not in known:
+                        raise DefinitionError(
+                            f"target `{target.name}` chooses `{name}` for `{feature}`, which "
+                            "no such provider provides.",
+                            where=[(f"target {target.name!r}", target.location)],
+                            why=nearest(name, known),
+                            fix=f"name providers of `{feature}`.",
+                        )
+
+    @classmethod
+    def collect(cls, modules: Iterable[ModuleType]) -> "Project":
+        """The project declared by the global names of modules, also inside lists and dicts.
+
+        Modules count in the order given, names in the order of their definition.
+        """
+        found: dict[int, Any] = {}
+        for module in modules:
+            for value in vars(module).values():
+                for declaration in _declarations(value):
+                    found.setdefault(id(declaration), declaration)
+        declared = list(found.values())
+        splits = [d for d in declared if isinstance(d, HashSplit)]
+        if len(splits) > 1:
+            raise DuplicateName(
+                "the project declares more than one split policy.",
+                where=[("HashSplit(...)", split.location) for split in splits],
+                why="metrics can be compared only when all targets share one split.",
+                fix="keep one of them.",
+            )
+        return cls(
+            sources=tuple(d for d in declared if isinstance(d, Source)),
+            stages=tuple(d for d in declared if isinstance(d, Stage)),
+            targets=tuple(d for d in declared if isinstance(d, Target)),
+            **({"split": splits[0]} if splits else {}),
+        )
+
+    @classmethod
+    def from_package(cls, name: str) -> "Project":
+        """The project declared by every module of a package, in alphabetical order."""
+        package = importlib.import_module(name)
+        names = [m.name for m in pkgutil.walk_packages(package.__path__, f"{name}.")]
+        return cls.collect([package, *(importlib.import_module(n) for n in sorted(names))])
+
+    @property
+    def providers(self) -> tuple[Provider, ...]:
+        return (*self.sources, *self.stages)
+
+    @cached_property
+    def entities(self) -> tuple[Entity, ...]:
+        """Every entity that has a source, in order of declaration."""
+        return tuple({source.entity.name: source.entity for source in self.sources}.values())
+
+    @cached_property
+    def _by_output(self) -> dict[str, list[Provider]]:
+        index: dict[str, list[Provider]] = defaultdict(list)
+        for provider in self.providers:
+            for output in provider.outputs:
+                index[output].append(provider)
+        return dict(index)
+
+    def providers_of(self, feature: str, entity: Entity) -> list[Provider]:
+        """Sources and stages that provide a feature of an entity, in order of declaration."""
+        return [p for p in self._by_output.get(feature, ()) if p.entity in (None, entity)]
+
+    def entities_with(self, feature: str) -> list[Entity]:
+        """The entities for which a source or an entity's own stage provides the feature."""
+        owners = [p.entity for p in self._by_output.get(feature, ()) if p.entity is not None]
+        return list({entity.name: entity for entity in owners}.values())
+
+    def feature_names(self) -> set[str]:
+        return set(self._by_output)
+
+    def target(self, name: str) -> Target:
+        """The target of that name.
+
+        Raises:
+            DefinitionError: no target has that name.
+        """
+        for target in self.targets:
+            if target.name == name:
+                return target
+        raise DefinitionError(
+            f"there is no target `{name}`.",
+            why=nearest(name, [target.name for target in self.targets]),
+            fix="`ff check` lists the targets.",
+        )
+
+
+def _declarations(value: Any) -> Iterator[Any]:
+    if isinstance(value, Declaration | HashSplit):
+        yield value
+    elif isinstance(value, list | tuple):
+        yield from (item for item in value if isinstance(item, Declaration | HashSplit))
+    elif isinstance(value, dict):
+        yield from (item for item in value.values() if isinstance(item, Declaration | HashSplit))
+
+
+def _check_unique(kind: str, declarations: Iterable[Declaration]) -> None:
+    seen: dict[str, Declaration] = {}
+    for declaration in declarations:
+        first = seen.setdefault(declaration.name, declaration)
+        if first is declaration:
+            continue
+        places: list[tuple[str, Location]] = [
+            (f"{type(d).__name__.lower()} {d.name!r}", d.location) for d in (first, declaration)
+        ]
+        unnamed = isinstance(declaration, Stage) and declaration.name == declaration.outputs[0]
+        raise DuplicateName(
+            f"two declarations of a {kind} are named `{declaration.name}`.",
+            where=places,
+            why="a stage is named after its first output unless it is given a name."
+            if unnamed
+            else f"every {kind} needs a name of its own.",
+            fix='tell providers of one feature apart with .named("..."), as in '
+            'stage(IDF, inputCol="term_counts", outputCol="text_vector").named("tfidf").'
+            if unnamed
+            else "rename one of them.",
+        )

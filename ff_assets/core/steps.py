@@ -1,0 +1,126 @@
+"""Steps: the pieces of work that a flow comes to, each of which becomes one asset.
+
+A source is read and split; a model is fitted on train; features are applied cell by cell; a
+variant is evaluated and registered. A step either fits or applies, never both.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+
+from ff_assets.core.flow import Flow, Instance, Variant
+from ff_assets.core.split import TEST, TRAIN
+
+CELLS = (TRAIN, TEST)
+
+
+class Kind(StrEnum):
+    """What a step makes; also the first part of its asset key."""
+
+    SOURCE = "sources"
+    MODEL = "models"
+    FEATURE = "features"
+    EVALUATION = "evaluations"
+    REGISTRATION = "registry"
+
+
+_SUFFIX = {
+    Kind.MODEL: "_model",
+    Kind.EVALUATION: "_evaluation",
+    Kind.REGISTRATION: "_registered",
+}
+
+
+@dataclass(frozen=True)
+class Step:
+    """One piece of work: a kind, and the instance or variant that it is about."""
+
+    kind: Kind
+    subject: Instance | Variant
+
+    @property
+    def instance(self) -> Instance:
+        assert isinstance(self.subject, Instance)
+        return self.subject
+
+    @property
+    def variant(self) -> Variant:
+        assert isinstance(self.subject, Variant)
+        return self.subject
+
+    @property
+    def path(self) -> tuple[str, str]:
+        """The asset key: `("features", "sentiment__tfidf")`.
+
+        The last part alone tells steps apart, because Dagster's graph shows no more.
+        """
+        return (self.kind.value, self.subject.slug + _SUFFIX.get(self.kind, ""))
+
+    @property
+    def name(self) -> str:
+        """For people: `features/sentiment[tfidf]`."""
+        return f"{self.kind.value}/{self.subject.name}"
+
+    @property
+    def has_cells(self) -> bool:
+        """Whether it is made cell by cell; otherwise it is one whole."""
+        return self.kind in (Kind.SOURCE, Kind.FEATURE)
+
+    def parents(self) -> Iterator["Step"]:
+        """The steps whose results it reads."""
+        if self.kind is Kind.MODEL:
+            yield from (rows_of(parent) for parent in self.instance.parents)
+        elif self.kind is Kind.FEATURE:
+            yield from (rows_of(i) for i in dict.fromkeys(self.instance.inputs.values()))
+            if self.instance.is_estimator:
+                yield Step(Kind.MODEL, self.instance)
+        elif self.kind is Kind.EVALUATION:
+            target = self.variant.target
+            measured = [target.outputs[0], *filter(None, [target.label])]
+            features = self.variant.features
+            yield from (rows_of(i) for i in dict.fromkeys(features[name] for name in measured))
+        elif self.kind is Kind.REGISTRATION:
+            for instance in self.variant.serving_instances():
+                if instance.is_estimator:
+                    yield Step(Kind.MODEL, instance)
+            features = self.variant.features
+            outputs = dict.fromkeys(features[name] for name in self.variant.target.outputs)
+            yield from (rows_of(instance) for instance in outputs)
+            if self.variant.target.label is not None:
+                yield Step(Kind.EVALUATION, self.variant)
+
+    def __repr__(self) -> str:
+        return f"<Step {self.name}>"
+
+
+def rows_of(instance: Instance) -> Step:
+    """The step that makes an instance's rows."""
+    return Step(Kind.SOURCE if instance.is_source else Kind.FEATURE, instance)
+
+
+def steps_of(flow: Flow) -> tuple[Step, ...]:
+    """Every step of a flow in topological order."""
+    steps: list[Step] = []
+    for instance in flow.instances:
+        if instance.is_estimator:
+            steps.append(Step(Kind.MODEL, instance))
+        steps.append(rows_of(instance))
+    for variant in flow.variants:
+        if variant.target.label is not None:
+            steps.append(Step(Kind.EVALUATION, variant))
+        steps.append(Step(Kind.REGISTRATION, variant))
+    return tuple(steps)
+
+
+def steps_of_target(flow: Flow, target: str) -> tuple[Step, ...]:
+    """Every step that a target needs, in topological order."""
+    wanted = {s for s in steps_of(flow) if s.kind is Kind.REGISTRATION}
+    wanted = {s for s in wanted if s.variant.target.name == target}
+    for variant in flow.variants_of(target):
+        for instance in variant.instances:
+            wanted.add(rows_of(instance))
+            if instance.is_estimator:
+                wanted.add(Step(Kind.MODEL, instance))
+        if variant.target.label is not None:
+            wanted.add(Step(Kind.EVALUATION, variant))
+    return tuple(s for s in steps_of(flow) if s in wanted)

@@ -1,0 +1,364 @@
+"""Carrying out a plan: every step as soon as its inputs are whole, independent ones side by side.
+
+What is whole stays, whatever happens to other steps: a failure skips only what depends on it.
+"""
+
+import graphlib
+import time
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, replace
+from pathlib import Path
+from threading import RLock
+from typing import TYPE_CHECKING, Any
+
+from ff_assets.core.errors import FeatureFlowError, StageError
+from ff_assets.core.flow import Instance, Variant
+from ff_assets.core.refusals import describe
+from ff_assets.core.split import TRAIN
+from ff_assets.core.steps import Kind, Step, steps_of
+from ff_assets.engine.columns import CELL
+from ff_assets.engine.evaluation import evaluate_variant
+from ff_assets.engine.frames import Frames
+from ff_assets.engine.plan import Inventory, Plan
+from ff_assets.engine.sources import StagedSource, stage_source
+from ff_assets.engine.stages import class_name, load_model
+from ff_assets.engine.store import Record, Staging, Store, size_of
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+SIDE_BY_SIDE = 4  # Spark jobs of small fits leave cores idle between their tasks
+
+Register = Callable[[Variant, Mapping[Instance, Any], Mapping[str, Any]], dict[str, Any]]
+Records = dict[str, Record]
+
+
+@dataclass(frozen=True)
+class Started:
+    """A step has begun."""
+
+    step: Step
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A step's result is whole.
+
+    Attributes:
+        records: cell -> record ("" for the whole).
+        reused: cells (or "") whose result existed before this run.
+    """
+
+    step: Step
+    records: Records
+    reused: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class Failed:
+    """A step has failed; what depends on it is skipped."""
+
+    step: Step
+    error: Exception
+    skipped: tuple[Step, ...]
+
+
+Event = Started | Finished | Failed
+
+
+class Execution:
+    """One run of a plan.
+
+    Args:
+        spark: gives the run's session; called only if something has to be computed.
+        register: registers a variant, given the fitted models of its estimators and its
+            evaluation; returns plain values to be recorded.
+        staged: sources that were read before the plan was made, to learn their version.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        store: Store,
+        staging: Staging,
+        spark: Callable[[], "SparkSession"],
+        register: Register,
+        staged: Mapping[str, StagedSource],
+    ) -> None:
+        self._plan = plan
+        self._store = store
+        self._staging = staging
+        self._spark = spark
+        self._register = register
+        self._staged = staged
+        self._inventory = Inventory(plan.flow, plan.fingerprints, store)
+        self._models: dict[Instance, Any] = {}
+        self._model_lock = RLock()
+        self._frames = Frames(plan, store, spark, self._model)
+
+    def run(self) -> Iterator[Event]:
+        """Do every step and say so, each step after those it reads.
+
+        Steps that were asked for and exist already are reported as reused.
+        """
+        todo = set(self._plan.todo)
+        reads = _reads_within(steps_of(self._plan.flow), todo.union(self._plan.wanted))
+        everything = list(reads)
+        sorter = graphlib.TopologicalSorter(reads)
+        sorter.prepare()
+        position = {step: index for index, step in enumerate(everything)}
+        running: dict[Future[Records], Step] = {}
+        dropped: set[Step] = set()
+        pool = ThreadPoolExecutor(SIDE_BY_SIDE, thread_name_prefix="ff")
+        try:
+            while sorter.is_active():
+                for step in sorted(sorter.get_ready(), key=position.__getitem__):
+                    if step in dropped:
+                        self._release(step)
+                        sorter.done(step)
+                    elif step not in todo:
+                        found = self._plan.reused[step]
+                        yield Finished(step, dict(found), frozenset(found))
+                        sorter.done(step)
+                    else:
+                        yield Started(step)
+                        running[pool.submit(self._do, step)] = step
+                if not running:
+                    continue
+                done, _ = wait(running, return_when=FIRST_COMPLETED)
+                for future in sorted(done, key=lambda f: position[running[f]]):
+                    step = running.pop(future)
+                    error = future.exception()
+                    if error is None:
+                        yield self._finished(step, future.result())
+                    elif isinstance(error, Exception):
+                        below = _below(step, reads) - dropped
+                        dropped |= below
+                        skipped = tuple(s for s in everything if s in below)
+                        yield Failed(step, error, skipped)
+                    else:
+                        raise error
+                    sorter.done(step)
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+            self._frames.close()
+
+    def _finished(self, step: Step, records: Records) -> Finished:
+        before = self._plan.reused.get(step, {})
+        wanted = self._plan.wanted.get(step, tuple(records))
+        both = {**before, **records}
+        return Finished(step, {c: both[c] for c in wanted if c in both}, frozenset(before))
+
+    def _do(self, step: Step) -> Records:
+        try:
+            match step.kind:
+                case Kind.SOURCE:
+                    return self._load(step.instance)
+                case Kind.MODEL:
+                    return {"": self._fit(step)}
+                case Kind.FEATURE:
+                    return self._write(step)
+                case Kind.EVALUATION:
+                    return {"": self._evaluate(step)}
+                case Kind.REGISTRATION:
+                    return {"": self._registered(step)}
+        except FeatureFlowError:
+            raise
+        except Exception as error:
+            raise _explained(step, error) from error
+        finally:
+            self._release(step)
+
+    def _release(self, step: Step) -> None:
+        """Give back the frames that a step has read, or would have read."""
+        if step.kind is Kind.MODEL:
+            recipe = self._plan.work[step.instance].fit_recipe
+            if recipe is not None:
+                self._frames.release(recipe.base)
+        elif step.kind is Kind.FEATURE and step.instance in self._inventory.tables:
+            self._frames.release(step.instance)
+
+    def _load(self, instance: Instance) -> Records:
+        source = instance.provider
+        began = time.monotonic()
+        staged = self._staged.get(source.name) or stage_source(
+            source, self._plan.flow.project.split, self._spark(), self._staging
+        )
+        cells = {
+            cell: Record(
+                fingerprint=self._plan.fingerprints[instance],
+                seconds=time.monotonic() - began,
+                rows=rows,
+                size=size_of(staged.directory / f"{CELL}={cell}"),
+                columns=staged.columns,
+                details={"labelled": {label: n[cell] for label, n in staged.labels.items()}},
+            )
+            for cell, rows in staged.rows.items()
+        }
+        return self._staging.add_table(staged.directory, cells)
+
+    def _fit(self, step: Step) -> Record:
+        instance = step.instance
+        self._refuse_unlabelled(instance)
+        began = time.monotonic()
+        training = self._frames.training(instance)
+        model = self._frames.stage(instance).fit(training)
+        directory = self._staging.directory()
+        model.write().save(str(directory / "spark"))
+        record = Record(
+            fingerprint=self._inventory.fingerprint(step),
+            seconds=time.monotonic() - began,
+            size=size_of(directory),
+            details={"class": class_name(model), "fitted_on": [TRAIN]},
+        )
+        with self._model_lock:
+            self._models[instance] = model
+        return self._staging.add_model(directory, record)
+
+    def _refuse_unlabelled(self, instance: Instance) -> None:
+        label = instance.provider.operation.label
+        provider = instance.fit_inputs.get(label) if label else None
+        if provider is None or not provider.is_source:
+            return
+        record = self._store.table(self._plan.fingerprints[provider], TRAIN)
+        if record is not None and record.details["labelled"].get(label) == 0:
+            raise StageError(
+                f"`{instance.name}` cannot be fitted: no row of train has the label `{label}`.",
+                where=[describe(instance.provider), describe(provider.provider)],
+                why=f"all {record.rows} rows of train have a null `{label}`.",
+                fix=f"see how the loader of `{provider.provider.name}` makes `{label}`.",
+            )
+
+    def _model(self, instance: Instance) -> Any:
+        with self._model_lock:
+            if instance not in self._models:
+                fingerprint = self._plan.fingerprints[instance]
+                record = self._store.model(fingerprint)
+                assert record is not None
+                path = self._store.model_path(fingerprint)
+                self._spark()
+                self._models[instance] = load_model(path, record.details["class"])
+            return self._models[instance]
+
+    def _write(self, step: Step) -> Records:
+        instance = step.instance
+        cells = self._plan.work[instance].write
+        began = time.monotonic()
+        rows = self._frames.rows(instance, cells)
+        columns = {
+            f.name: f.dataType.simpleString() for f in rows.schema.fields if f.name != CELL
+        }
+        record = Record(self._inventory.fingerprint(step), 0.0, columns=columns)
+        if instance not in self._inventory.tables:
+            seconds = time.monotonic() - began
+            return {
+                cell: self._store.add_note(
+                    f"views/{cell}",
+                    replace(record, seconds=seconds, rows=self._source_rows(instance, cell)),
+                )
+                for cell in cells
+            }
+        directory = self._staging.directory()
+        rows.write.partitionBy(CELL).parquet(str(directory))
+        seconds = time.monotonic() - began
+        written = {}
+        for cell in cells:
+            path = directory / f"{CELL}={cell}"
+            count = _count_rows(path)
+            self._refuse_lost_rows(instance, cell, count)
+            written[cell] = replace(record, seconds=seconds, rows=count, size=size_of(path))
+        return self._staging.add_table(directory, written)
+
+    def _source_rows(self, instance: Instance, cell: str) -> int | None:
+        """The rows of an instance's entity in a cell: those of the source it begins with."""
+        while not instance.is_source:
+            instance = next(iter(instance.inputs.values()))
+        record = self._store.table(self._plan.fingerprints[instance], cell)
+        return record.rows if record else None
+
+    def _refuse_lost_rows(self, instance: Instance, cell: str, count: int) -> None:
+        expected = self._source_rows(instance, cell)
+        if expected is not None and count != expected:
+            raise StageError(
+                f"`{instance.name}` made {count} rows of the {expected} in {cell}.",
+                where=[describe(instance.provider)],
+                why="a stage works row by row; variants are compared on the same rows.",
+                fix='let it keep every row, for example handleInvalid="keep", and clean the rows '
+                "in the source's loader.",
+            )
+
+    def _evaluate(self, step: Step) -> Record:
+        began = time.monotonic()
+        cells = evaluate_variant(step.variant, self._plan.fingerprints, self._store)
+        return self._store.add_note(
+            step.kind,
+            Record(
+                fingerprint=self._inventory.fingerprint(step),
+                seconds=time.monotonic() - began,
+                rows=sum(cell["rows"] for cell in cells.values()),
+                details={"cells": cells},
+            ),
+        )
+
+    def _registered(self, step: Step) -> Record:
+        variant = step.variant
+        began = time.monotonic()
+        models = {i: self._model(i) for i in variant.serving_instances() if i.is_estimator}
+        evaluation = self._inventory.find(Step(Kind.EVALUATION, variant))
+        metrics = evaluation[""].details["cells"] if evaluation else {}
+        details = self._register(variant, models, metrics)
+        return self._store.add_note(
+            step.kind,
+            Record(
+                fingerprint=self._inventory.fingerprint(step),
+                seconds=time.monotonic() - began,
+                details=details,
+            ),
+        )
+
+
+def _reads_within(order: Iterable[Step], inside: Collection[Step]) -> dict[Step, set[Step]]:
+    """Step -> the steps it reads, seen through steps that are not themselves part of a run."""
+    reads: dict[Step, set[Step]] = {}
+    for step in order:
+        reads[step] = set()
+        for parent in step.parents():
+            reads[step] |= {parent} if parent in inside else reads[parent]
+    return {step: parents for step, parents in reads.items() if step in inside}
+
+
+def _below(step: Step, reads: Mapping[Step, set[Step]]) -> set[Step]:
+    """Every step that depends on a step; `reads` is in topological order."""
+    below = {step}
+    for other, parents in reads.items():
+        if not below.isdisjoint(parents):
+            below.add(other)
+    return below - {step}
+
+
+def _count_rows(path: Path) -> int:
+    """Rows of Parquet files, from their footers."""
+    import pyarrow.parquet as pq
+
+    return sum(pq.read_metadata(file).num_rows for file in path.glob("*.parquet"))
+
+
+def _explained(step: Step, error: Exception) -> StageError:
+    """An error of Spark, or of a user's function, with the declaration it came from."""
+    subject = step.subject
+    declaration = subject.provider if isinstance(subject, Instance) else subject.target
+    reason = next((line for line in str(error).splitlines() if line.strip()), "no message")
+    verb = {
+        Kind.SOURCE: "read",
+        Kind.MODEL: "fitted",
+        Kind.FEATURE: "applied",
+        Kind.EVALUATION: "evaluated",
+        Kind.REGISTRATION: "registered",
+    }[step.kind]
+    return StageError(
+        f"`{subject.name}` cannot be {verb}.",
+        where=[describe(declaration)],
+        why=f"{type(error).__name__}: {reason}",
+        fix="the cause stands below with its trace; `ff run` continues from what is whole.",
+    )

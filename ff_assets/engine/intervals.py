@@ -1,0 +1,150 @@
+"""95% intervals of metrics: analytic ones, and the bootstrap for the rest.
+
+None of them is of zero width, which would look like certainty: where a method has no spread to
+go by, another takes its place, or there is no interval and `method` says why. NumPy and SciPy
+are imported inside the functions because this module is imported when definitions load.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, TypeAlias
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import ArrayLike, NDArray
+
+    Floats: TypeAlias = NDArray[np.float64]
+    Integers: TypeAlias = NDArray[np.int64]
+    Booleans: TypeAlias = NDArray[np.bool_]
+
+Interval: TypeAlias = tuple[float | None, float | None, str]  # low, high, method
+
+DRAWS = 1000
+SEED = 20260101
+_Z = 1.959963984540054  # 97.5% quantile of the normal distribution
+_CHUNK = 1 << 17  # resampled rows held at a time: some MB, so that a CPU cache holds them
+
+
+def wilson(hits: int, trials: int) -> tuple[float, float]:
+    """Score interval of a binomial proportion: Wilson, JASA 22 (1927) 209."""
+    share, shrink = hits / trials, 1 + _Z**2 / trials
+    centre = (share + _Z**2 / (2 * trials)) / shrink
+    half = _Z * (share * (1 - share) / trials + (_Z / (2 * trials)) ** 2) ** 0.5 / shrink
+    # at a share of 0 or 1 an end equals it, but for rounding
+    return max(0.0, min(share, centre - half)), min(1.0, max(share, centre + half))
+
+
+def students_t(losses: Floats, most: float) -> Interval:
+    """For the mean of losses (n,) between 0 and `most`, cut to that range: Student (1908)."""
+    from scipy.special import stdtrit
+
+    if _all_equal(losses):
+        return None, None, "none: the loss is the same in every row"
+    mean = float(losses.mean())
+    half = float(stdtrit(len(losses) - 1, 0.975) * losses.std(ddof=1) / len(losses) ** 0.5)
+    return max(0.0, mean - half), min(most, mean + half), "Student's t"
+
+
+def delong(positive: Booleans, score: Floats) -> tuple[float, Floats]:
+    """AUC, and a component per row (n,); the sum of their squares is DeLong's variance.
+
+    A row's placement is the share of the other class that it is ranked against rightly, ties by
+    half: O(n log n) as the row's midrank among all, less that within its own class.
+    """
+    import numpy as np
+
+    def midrank(values: Floats) -> Floats:
+        _, place, ties = np.unique(values, return_inverse=True, return_counts=True)
+        return (np.cumsum(ties) - (ties - 1) / 2)[place]
+
+    m, n = int(positive.sum()), int((~positive).sum())
+    rank = midrank(score)
+    placement = np.empty(len(score))
+    placement[positive] = (rank[positive] - midrank(score[positive])) / n
+    placement[~positive] = 1 - (rank[~positive] - midrank(score[~positive])) / m
+    auc = float(placement[positive].mean())
+    freedom = np.where(positive, m * max(m - 1, 1), n * max(n - 1, 1))
+    return auc, (placement - auc) / np.sqrt(freedom)
+
+
+def auc_interval(auc: float, positive: Booleans, components: Sequence[Floats]) -> Interval:
+    """For the mean AUC of the columns of `positive` (n, K), with `delong`'s components of each.
+
+    DeLong, DeLong & Clarke-Pearson (1988) by the midranks of Sun & Xu (2014), on the
+    logit scale, which stays within (0, 1) and covers better in a small cell (Qin & Hotilovac
+    2008). A macro average sums a row's components over the columns before they are squared, so
+    the columns' correlation counts. Perfect separation and a class of one row have no such
+    variance, and zero width would look like certainty: there the binary case takes method 5 of
+    Newcombe (2006).
+    """
+    import numpy as np
+
+    m, n = positive.sum(axis=0), (~positive).sum(axis=0)
+    error = float(np.linalg.norm(np.mean(components, axis=0)))
+    if error > 0 and min(m.min(), n.min()) > 1:
+        logit, half = np.log(auc / (1 - auc)), _Z * error / (auc * (1 - auc))
+        low, high = 1 / (1 + np.exp(half - logit)), 1 / (1 + np.exp(-half - logit))
+        return float(low), float(high), "DeLong on the logit scale"
+    if len(m) == 1:
+        low, high = _newcombe_low(auc, m[0], n[0]), 1 - _newcombe_low(1 - auc, m[0], n[0])
+        return low, high, "Newcombe's method 5"
+    return None, None, "none: a class has a single row, or every class is separated"
+
+
+def _newcombe_low(auc: float, m: int, n: int) -> float:
+    """Lower end for an AUC from m and n rows: method 5 of Newcombe, Stat. Med. 25 (2006) 559.
+
+    The smallest value from which `auc` is at most z standard errors away, by the variance that
+    Hanley & McNeil (1982) give that value; found by bisection.
+    """
+    half = (m + n) / 2 - 1
+    low, high = 0.0, auc
+    for _ in range(60):
+        middle = (low + high) / 2
+        spread = 1 + half * (1 - middle) / (2 - middle) + half * middle / (1 + middle)
+        if auc - middle > _Z * (middle * (1 - middle) * spread / (m * n)) ** 0.5:
+            low = middle
+        else:
+            high = middle
+    return float(low)
+
+
+def bootstrap(rows: int, statistic: Callable[[Integers], Floats]) -> Floats:
+    """The statistic of each of `DRAWS` draws of rows with replacement: Efron, Ann. Stat. 7 (1979).
+
+    `statistic` maps the count of each row in each draw, (draws, rows), to (draws, ...).
+    """
+    import numpy as np
+
+    random = np.random.default_rng(SEED)
+    chunk = max(1, _CHUNK // rows)
+    values = []
+    for start in range(0, DRAWS, chunk):
+        draws = min(chunk, DRAWS - start)
+        drawn = random.integers(0, rows, (draws, rows)) + rows * np.arange(draws)[:, None]
+        counts = np.bincount(drawn.ravel(), minlength=draws * rows).reshape(draws, rows)
+        values.append(statistic(counts))
+    return np.concatenate(values)
+
+
+def percentiles(draws: ArrayLike) -> Interval:
+    """Percentile interval of those draws (DRAWS,) whose statistic is defined.
+
+    It is too narrow in a small cell: in simulations it held the true AUC-PR, RMSE or R2 in 82% to
+    86% of cells of 10 to 20 rows, in 90% to 95% of those of 100.
+    """
+    import numpy as np
+
+    values = np.asarray(draws)
+    values = values[np.isfinite(values)]
+    if _all_equal(values):
+        return None, None, "none: every bootstrap draw gives the same value"
+    low, high = np.percentile(values, [2.5, 97.5])
+    return float(low), float(high), f"percentile bootstrap, {len(values)} draws"
+
+
+def _all_equal(values: Floats) -> bool:
+    """Whether an interval would have no width, which would look like certainty."""
+    # up to rounding: equal numbers that are summed in another order differ in the last digits
+    return bool(values.max() - values.min() <= 1e-12 * abs(values).max())

@@ -1,0 +1,307 @@
+"""The plan of a run: what is reused, what is computed, and in which frames.
+
+A *frame* is one wide DataFrame that holds an instance's columns beside those it was made from.
+The frame of a computed instance grows out of the frame of one of the instances it reads (its
+base), so no join is needed; what the base does not hold is added: a stored table by a join on
+the key, a view by computing it again. Frames that are read more than once are persisted, with
+no more columns than their readers need.
+"""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from ff_assets.core.fingerprint import Fingerprints
+from ff_assets.core.flow import Flow, Instance
+from ff_assets.core.split import TRAIN
+from ff_assets.core.steps import CELLS, Kind, Step, steps_of
+from ff_assets.engine.store import Record, Store
+
+Column = tuple[Instance, str]  # one feature as provided by one instance
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How to get columns together in one DataFrame.
+
+    Attributes:
+        base: the instance whose frame to start from.
+        extend: instances to add, in order.
+        carried: columns that are taken from the base's frame.
+    """
+
+    base: Instance
+    extend: tuple[Instance, ...]
+    carried: frozenset[Column]
+
+
+@dataclass
+class Work:
+    """What a run does with one instance.
+
+    Attributes:
+        table: whether its rows are stored; those of a view are only recorded.
+        fit: whether its model is fitted.
+        write: cells of its rows that are stored or recorded.
+        cells: cells for which its frame is built; none if its frame is not needed.
+        stored: whether the frame is read from the store.
+        recipe: what its frame is computed from, unless it is stored.
+        fit_recipe: what its model is fitted on, if it is fitted.
+        kept: columns of its frame that are read downstream of it, beside its own.
+        readers: how many computations read its frame.
+    """
+
+    table: bool
+    fit: bool = False
+    write: tuple[str, ...] = ()
+    cells: set[str] = field(default_factory=set)
+    stored: bool = False
+    recipe: Recipe | None = None
+    fit_recipe: Recipe | None = None
+    kept: set[Column] = field(default_factory=set)
+    readers: int = 0
+
+    @property
+    def persist(self) -> bool:
+        """A frame that is computed and read more than once is worth its memory."""
+        return not self.stored and self.readers > 1
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run will do.
+
+    Attributes:
+        flow: the flow that is run.
+        fingerprints: of every instance.
+        wanted: step -> cells that were asked for ("" for the whole).
+        reused: step -> the records of what exists already, by cell ("" for the whole).
+        todo: the steps that do something, in topological order, wanted or not.
+        work: what is done with each instance that is touched.
+    """
+
+    flow: Flow
+    fingerprints: Fingerprints
+    wanted: Mapping[Step, tuple[str, ...]]
+    reused: Mapping[Step, Mapping[str, Record]]
+    todo: tuple[Step, ...]
+    work: Mapping[Instance, Work]
+
+    @property
+    def fits(self) -> int:
+        """Number of models that are fitted."""
+        return sum(work.fit for work in self.work.values())
+
+    @property
+    def needs_spark(self) -> bool:
+        """Whether anything is left that only Spark can do."""
+        return any(step.kind is not Kind.EVALUATION for step in self.todo)
+
+
+def table_instances(flow: Flow) -> frozenset[Instance]:
+    """Instances whose rows are stored.
+
+    They are sources, stages with the policy `table`, and the outputs and labels of targets,
+    which evaluations read.
+    """
+    tables = {i for i in flow.instances if i.is_source or i.provider.materialization == "table"}
+    for variant in flow.variants:
+        names = [*variant.target.outputs, *filter(None, [variant.target.label])]
+        tables.update(variant.features[name] for name in names)
+    return frozenset(tables)
+
+
+class Inventory:
+    """What exists of a flow's results, for given fingerprints."""
+
+    def __init__(self, flow: Flow, fingerprints: Fingerprints, store: Store) -> None:
+        self.tables = table_instances(flow)
+        self._fingerprints = fingerprints
+        self._store = store
+
+    def fingerprint(self, step: Step) -> str:
+        """The fingerprint under which a step's result is kept."""
+        if step.kind is Kind.EVALUATION:
+            return self._fingerprints.of_evaluation(step.variant)
+        if step.kind is Kind.REGISTRATION:
+            return self._fingerprints.of_registration(step.variant)
+        return self._fingerprints[step.instance]
+
+    def find(self, step: Step, cells: Collection[str] = CELLS) -> dict[str, Record]:
+        """The records of a step's results that exist, by cell ("" for the whole)."""
+        fingerprint = self.fingerprint(step)
+        found: dict[str, Record | None]
+        if step.kind is Kind.MODEL:
+            found = {"": self._store.model(fingerprint)}
+        elif not step.has_cells:
+            found = {"": self._store.note(step.kind, fingerprint)}
+        elif step.instance in self.tables:
+            found = {cell: self._store.table(fingerprint, cell) for cell in cells}
+        else:
+            found = {cell: self._store.note(f"views/{cell}", fingerprint) for cell in cells}
+        return {cell: record for cell, record in found.items() if record is not None}
+
+
+def make_plan(
+    flow: Flow,
+    wanted: Mapping[Step, Collection[str]],
+    fingerprints: Fingerprints,
+    store: Store,
+    untrue: Collection[Step] = (),
+) -> Plan:
+    """Work backwards from the steps that are wanted to what has to be done.
+
+    Args:
+        wanted: step -> cells (of no meaning for steps without cells).
+        untrue: steps whose records speak of something that is gone, such as a deleted model
+            version; they are done again.
+    """
+    order = steps_of(flow)
+    cells_of = {
+        step: tuple(cell for cell in CELLS if cell in wanted[step]) if step.has_cells else ("",)
+        for step in order
+        if step in wanted
+    }
+    inventory = Inventory(flow, fingerprints, store)
+    reused = {
+        step: {} if step in untrue else inventory.find(step, cells)
+        for step, cells in cells_of.items()
+    }
+    decisions = _Decisions(inventory)
+    for step in reversed(order):
+        decisions.decide(step, [c for c in cells_of.get(step, ()) if c not in reused[step]])
+    work = {i: decisions.work[i] for i in flow.instances if i in decisions.work}
+    _plan_frames(work)
+    return Plan(
+        flow=flow,
+        fingerprints=fingerprints,
+        wanted=cells_of,
+        reused=reused,
+        todo=tuple(step for step in order if step in decisions.todo),
+        work=work,
+    )
+
+
+class _Decisions:
+    """Decides step by step what to do; every reader of a step is decided before the step."""
+
+    def __init__(self, inventory: Inventory) -> None:
+        self._inventory = inventory
+        self._read_models: set[Step] = set()
+        self._read_evaluations: set[Step] = set()
+        self.work: dict[Instance, Work] = {}
+        self.todo: set[Step] = set()
+
+    def decide(self, step: Step, missing: Sequence[str]) -> None:
+        """Decide a step of which these cells were asked for and do not exist ("" the whole)."""
+        if step.kind is Kind.REGISTRATION or step.kind is Kind.EVALUATION:
+            read = step in self._read_evaluations and not self._inventory.find(step)
+            if missing or read:
+                self.todo.add(step)
+                self._read(step.parents(), CELLS if step.kind is Kind.EVALUATION else ())
+        elif step.kind is Kind.MODEL:
+            if (missing or step in self._read_models) and not self._inventory.find(step):
+                self.todo.add(step)
+                self._work(step.instance).fit = True
+                self._read(step.parents(), (TRAIN,))
+        elif missing or step.instance in self.work:
+            self._decide_rows(step, missing)
+
+    def _decide_rows(self, step: Step, missing: Sequence[str]) -> None:
+        own = self._work(step.instance)
+        own.cells.update(missing)
+        if own.table:
+            found = self._inventory.find(step, own.cells)
+            own.write = tuple(cell for cell in CELLS if cell in own.cells and cell not in found)
+        else:
+            own.write = tuple(missing)
+        if step.kind is Kind.SOURCE:
+            # A source is loaded as a whole, and its frame is always read back from the store.
+            own.write = CELLS if own.write else ()
+        own.stored = step.kind is Kind.SOURCE or (own.table and not own.write)
+        if own.write:
+            self.todo.add(step)
+        if own.cells and not own.stored:
+            self._read(step.parents(), own.cells)
+
+    def _read(self, parents: Iterable[Step], cells: Collection[str]) -> None:
+        for parent in parents:
+            if parent.kind is Kind.MODEL:
+                self._read_models.add(parent)
+            elif parent.kind is Kind.EVALUATION:
+                self._read_evaluations.add(parent)
+            elif cells:
+                self._work(parent.instance).cells.update(cells)
+
+    def _work(self, instance: Instance) -> Work:
+        return self.work.setdefault(instance, Work(table=instance in self._inventory.tables))
+
+
+def _plan_frames(work: Mapping[Instance, Work]) -> None:
+    """Choose the base of every frame, then what each keeps and how often it is read."""
+    position = {instance: index for index, instance in enumerate(work)}
+    lineage: dict[Instance, frozenset[Instance]] = {}
+    for instance, own in work.items():
+        lineage[instance] = frozenset([instance])
+        if own.cells and not own.stored:
+            own.recipe = _recipe(instance.inputs, work, lineage, position)
+            lineage[instance] |= lineage[own.recipe.base].union(own.recipe.extend)
+        if own.fit:
+            reads = {**instance.inputs, **instance.fit_inputs}
+            own.fit_recipe = _recipe(reads, work, lineage, position)
+
+    for instance in reversed(work):
+        own = work[instance]
+        if own.table and own.write:
+            own.readers += 1
+        if own.recipe is not None:
+            base = work[own.recipe.base]
+            # What readers of this frame need of its base has to come through this frame.
+            base.kept |= {c for c in own.kept if c[0] in lineage[own.recipe.base]}
+            base.kept |= own.recipe.carried
+            base.readers += 1 if own.persist else own.readers
+        if own.fit_recipe is not None:
+            base = work[own.fit_recipe.base]
+            base.kept |= own.fit_recipe.carried
+            base.readers += 1
+
+
+_CANDIDATES = 8
+
+
+def _recipe(
+    reads: Mapping[str, Instance],
+    work: Mapping[Instance, Work],
+    lineage: Mapping[Instance, frozenset[Instance]],
+    position: Mapping[Instance, int],
+) -> Recipe:
+    """The cheapest way to get columns together: the fewest joins, then the fewest additions."""
+
+    def cost(recipe: Recipe) -> tuple[int, int, int]:
+        joins = sum(work[instance].table for instance in recipe.extend)
+        return joins, len(recipe.extend), -position[recipe.base]
+
+    # Frames that hold more are likelier to hold the rest; stages of many inputs stay quick.
+    inputs = sorted(set(reads.values()), key=lambda i: (-len(lineage[i]), -position[i]))
+    return min((_based_on(i, reads, work, lineage, position) for i in inputs[:_CANDIDATES]), key=cost)
+
+
+def _based_on(
+    base: Instance,
+    reads: Mapping[str, Instance],
+    work: Mapping[Instance, Work],
+    lineage: Mapping[Instance, frozenset[Instance]],
+    position: Mapping[Instance, int],
+) -> Recipe:
+    """Add to a base's frame what is read and not in it, views with what they read in turn."""
+    carried: set[Column] = set()
+    extend: set[Instance] = set()
+    agenda = list(reads.items())
+    while agenda:
+        feature, instance = agenda.pop()
+        if instance in lineage[base]:
+            carried.add((instance, feature))
+        elif instance not in extend:
+            extend.add(instance)
+            if not work[instance].table:
+                agenda.extend(instance.inputs.items())
+    return Recipe(base, tuple(sorted(extend, key=position.__getitem__)), frozenset(carried))

@@ -1,0 +1,69 @@
+"""Spark stages made from declarations: constructed, fitted, applied, saved and loaded."""
+
+import importlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ff_assets.core.flow import Instance, Variant
+from ff_assets.core.operations import ColumnOperation
+from ff_assets.engine.columns import column_parameters, serving_names
+
+if TYPE_CHECKING:
+    from pyspark.ml import PipelineModel
+
+
+def make_stage(instance: Instance, names: Mapping[str, str]) -> Any:
+    """The Spark transformer or estimator of an instance, on the given columns.
+
+    Args:
+        names: feature or private column -> column in the frame.
+    """
+    operation = instance.provider.operation
+    columns = column_parameters(instance, names)
+    if isinstance(operation, ColumnOperation):
+        from ff_assets.engine.column_function import ColumnFunction
+
+        return ColumnFunction(function=operation.function, **columns)
+    made = operation.cls()
+    for name, value in {**operation.params, **columns}.items():
+        made.set(made.getParam(name), value)
+    return made
+
+
+def class_name(model: Any) -> str:
+    """What `load_model` needs to know of a saved model."""
+    return f"{type(model).__module__}.{type(model).__qualname__}"
+
+
+def load_model(path: Path, name: str) -> Any:
+    """Load a saved model.
+
+    Args:
+        name: its `class_name`.
+    """
+    module, _, qualname = name.rpartition(".")
+    return getattr(importlib.import_module(module), qualname).load(str(path))
+
+
+def serving_model(variant: Variant, models: Mapping[Instance, Any]) -> "PipelineModel":
+    """A variant as one pipeline from source features to outputs, in logical names.
+
+    Args:
+        models: the fitted model of every estimator of the variant.
+    """
+    from pyspark.ml import PipelineModel
+
+    stages = []
+    for instance, names in serving_names(variant).items():
+        if instance not in models:
+            stages.append(make_stage(instance, names))
+            continue
+        model = models[instance]
+        columns = {
+            model.getParam(name): value
+            for name, value in column_parameters(instance, names).items()
+            if model.hasParam(name)
+        }
+        stages.append(model.copy(columns))
+    return PipelineModel(stages)

@@ -1,0 +1,1 @@
+"""The team's declarations: every module here is part of the project. The only folder to edit."""

@@ -1,0 +1,106 @@
+"""Sentiment of short texts: three ways to turn words into a vector, compared on two targets."""
+
+import hashlib
+
+from pyspark.ml.classification import LogisticRegression
+from pyspark.ml.feature import (
+    IDF,
+    CountVectorizer,
+    HashingTF,
+    NGram,
+    RegexTokenizer,
+    StopWordsRemover,
+    VectorAssembler,
+    Word2Vec,
+)
+from pyspark.sql import Column, DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from ff_assets import Entity, Source, Target, feature, stage
+from ff_assets.flows.datasets import snippets_path
+
+review = Entity("review", key="review_id")
+
+
+def load_snippets(spark: SparkSession) -> DataFrame:
+    """Rated texts; a text that is rated near zero is neither positive nor negative."""
+    rating = F.col("rating")
+    return (
+        spark.read.parquet(str(snippets_path()))
+        .withColumn("is_positive", F.when(rating > 0.5, 1.0).when(rating < -0.5, 0.0))
+        .withColumn("is_severe", F.when(rating <= -2, 1.0).otherwise(0.0))
+    )
+
+
+def snippets_version() -> str:
+    return hashlib.sha256(snippets_path().read_bytes()).hexdigest()
+
+
+snippets = Source(
+    "snippets",
+    entity=review,
+    load=load_snippets,
+    features={"text": "string", "is_positive": "double", "is_severe": "double"},
+    labels=["is_positive", "is_severe"],
+    version=snippets_version,
+    owner="team:nlp",
+    description="Tweets and snippets of films, products and editorials, rated by about 20 people.",
+)
+
+tokens = stage(RegexTokenizer, inputCol="text", outputCol="tokens", pattern=r"[^\w'!?:;()]+")
+words = stage(StopWordsRemover, inputCol="tokens", outputCol="words")
+
+# Three providers of one feature: three variants of every target that needs it.
+counts = stage(CountVectorizer, inputCol="tokens", outputCol="term_counts", minDF=2.0)
+tfidf = stage(IDF, inputCol="term_counts", outputCol="text_vector").named("tfidf")
+word2vec = stage(
+    Word2Vec, inputCol="tokens", outputCol="text_vector", vectorSize=64, seed=1
+).named("word2vec")
+pairs = stage(NGram, inputCol="tokens", outputCol="token_pairs", n=2)
+hashed = stage(
+    HashingTF, inputCol="token_pairs", outputCol="text_vector", numFeatures=1 << 14
+).named("hashed_ngrams")
+
+
+@feature(entity=review, owner="team:nlp")
+def exclamations(text: Column) -> Column:
+    """Number of exclamation marks."""
+    return (F.length(text) - F.length(F.translate(text, "!", ""))).cast("double")
+
+
+signals = stage(
+    VectorAssembler, inputCols=["text_vector", "exclamations"], outputCol="signals"
+)
+sentiment = stage(
+    LogisticRegression,
+    featuresCol="signals",
+    labelCol="is_positive",
+    predictionCol="sentiment",
+    regParam=0.01,
+)
+severity = stage(
+    LogisticRegression,
+    featuresCol="signals",
+    labelCol="is_severe",
+    predictionCol="severity",
+    regParam=0.01,
+)
+
+sentiment_target = Target(
+    "sentiment",
+    outputs=["sentiment"],
+    keep=["text"],
+    label="is_positive",
+    task="binary",
+    owner="team:nlp",
+    description="Is a text positive (rated above 0.5) rather than negative (below -0.5)?",
+)
+severity_target = Target(
+    "severity",
+    outputs=["severity"],
+    keep=["text"],
+    label="is_severe",
+    task="binary",
+    owner="team:nlp",
+    description="Is a text very negative (rated -2 or less)?",
+)
