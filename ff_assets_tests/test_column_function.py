@@ -131,7 +131,6 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         "    from acme_project.helpers import count\n"
         "    return count(text, MARK)\n"
         "def relative_import_inside(text):\n"
-        "    inner = lambda: __import__\n"
         "    def nested():\n"
         "        from .helpers import count\n"
         "        return count(text, MARK)\n"

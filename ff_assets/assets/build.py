@@ -1,6 +1,7 @@
 """Dagster definitions of a project."""
 
 import os
+from pathlib import Path
 
 import dagster as dg
 
@@ -10,6 +11,8 @@ from ff_assets.assets.resources import MlflowResource, SparkResource, StoreResou
 from ff_assets.core.flow import infer
 from ff_assets.core.project import Project
 from ff_assets.settings import Settings
+
+_QUIET_LOG = Path(__file__).with_name("log4j2.properties")
 
 
 def build_definitions(project: Project, settings: Settings) -> dg.Definitions:
@@ -57,5 +60,7 @@ def spark_config() -> dict[str, str]:
         "spark.sql.session.timeZone": "UTC",
         "spark.ui.enabled": "false",
         "spark.ui.showConsoleProgress": "false",
-        "spark.log.level": "ERROR",
+        "spark.driver.extraJavaOptions": f"-Dlog4j2.configurationFile={_QUIET_LOG.as_uri()}",
+        # Hadoop's checksummed file system starts a process for every file it writes.
+        "spark.hadoop.fs.file.impl": "org.apache.hadoop.fs.RawLocalFileSystem",
     }

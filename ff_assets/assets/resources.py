@@ -1,5 +1,7 @@
 """The resources of a run: its Spark session, its MLflow run, and the store."""
 
+import os
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -42,6 +44,8 @@ class SparkResource(LazyPySparkResource):
             began = time.monotonic()
             if str(self.spark_config.get("spark.master", "")).startswith("local"):
                 use_java()
+                # Spark's own default is any `python3` on the path.
+                os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
             try:
                 self._init_session()
             except Exception as error:

@@ -1,119 +1,245 @@
 """A digest of what a function does, so that an edit is noticed and a comment is not."""
 
 import ast
+import dis
 import functools
 import hashlib
+import importlib
+import importlib.util
 import inspect
+import re
 import sys
 import textwrap
-from collections.abc import Callable, Iterator
-from types import CodeType, FunctionType, ModuleType
+import tokenize
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from types import CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
 
 
 def code_digest(function: Callable[..., Any]) -> str:
-    """A hex digest of a function's code, of its defaults and closure, and of what it uses.
+    """A hex digest of the code of a function or class, and of all that it uses.
 
-    Followed are functions and classes of the function's own top-level package, constants of
-    its modules, and closures; other packages count by name. White space, comments and
-    docstrings do not matter.
+    Followed are functions, classes and objects of its own top-level package (declarations
+    excepted), through wrappers, partials, methods, closures and imports inside functions. What
+    other packages have counts by name, constants count by value or, failing that, by `repr`.
+    White space, comments, docstrings and the place in a file do not matter.
     """
-    digest = hashlib.sha256()
-    for part in _describe(function, root=_package(function), seen=set()):
-        digest.update(part.encode())
-        digest.update(b"\0")
-    return digest.hexdigest()
+    return _Describer(function).digest()
 
 
-def _package(value: Any) -> str:
-    return (getattr(value, "__module__", None) or "").partition(".")[0]
+class _Describer:
+    """Describes one function, its entry, as a sequence of texts; everything it uses once."""
 
+    def __init__(self, entry: Any) -> None:
+        self._entry = entry
+        self._root = _module(entry).partition(".")[0]
+        self._seen: set[int] = set()
 
-def _describe(value: Any, root: str, seen: set[int]) -> Iterator[str]:
-    if isinstance(value, functools.partial):
-        yield "partial"
-        for part in (value.func, *value.args, *sorted(value.keywords.items())):
-            yield from _describe(part, root, seen)
-        return
-    if isinstance(value, staticmethod | classmethod) or inspect.ismethod(value):
-        value = value.__func__
-    if isinstance(value, FunctionType | type) and _package(value) == root:
-        if id(value) in seen:
-            return
-        seen.add(id(value))
-        yield f"{value.__module__}.{value.__qualname__}"
+    def digest(self) -> str:
+        digest = hashlib.sha256()
+        for text in self._describe(self._entry):
+            digest.update(text.encode())
+            digest.update(b"\0")
+        return digest.hexdigest()
+
+    def _is_own(self, value: Any) -> bool:
+        module = _module(value)
+        return module.partition(".")[0] == self._root and not module.startswith(f"{__package__}.")
+
+    def _describe(self, value: Any) -> Iterator[str]:
+        if isinstance(value, functools.partial):
+            yield "partial"
+            yield from self._describe([value.func, value.args, value.keywords])
+        elif isinstance(value, MethodType):
+            yield from self._describe(value.__self__)
+            yield from self._describe(value.__func__)
+        elif isinstance(value, staticmethod | classmethod):
+            yield from self._describe(value.__func__)
+        elif isinstance(value, property):
+            yield from self._describe([value.fget, value.fset])
+        elif isinstance(value, functools.cached_property):
+            yield from self._describe(value.func)
+        elif isinstance(value, FunctionType | type) and self._is_own(value):
+            yield from self._once(value, self._definition)
+        elif hasattr(value, "__wrapped__"):  # another package's wrapper, such as functools.cache
+            yield from self._describe(value.__wrapped__)
+        elif isinstance(value, ModuleType):
+            yield f"module {value.__name__}"
+        elif self._is_own(type(value)):
+            yield from self._once(value, self._object)
+        elif inspect.isroutine(value) or isinstance(value, type):
+            yield f"{_module(value).partition('.')[0]}.{value.__qualname__}"
+        else:
+            yield from self._constant(value)
+
+    def _once(self, value: Any, describe: Callable[[Any], Iterator[str]]) -> Iterator[str]:
+        if id(value) not in self._seen:
+            self._seen.add(id(value))
+            yield from describe(value)
+
+    def _definition(self, value: Any) -> Iterator[str]:
+        source = _source(value, decorated=value is not self._entry)
         if isinstance(value, type):
-            yield _source(value) or repr(sorted(vars(value)))
-            for member in vars(value).values():
-                if isinstance(member, FunctionType | staticmethod | classmethod):
-                    yield from _uses(inspect.unwrap(getattr(member, "__func__", member)), root, seen)
+            yield source or value.__qualname__
+            for base in value.__bases__:
+                yield from self._describe(base)
+            for name, member in vars(value).items():
+                if isinstance(member, FunctionType) and self._is_own(member):
+                    # Its text is part of the class's.
+                    yield name if source else _bytecode(member.__code__)
+                    yield from self._uses(member)
+                elif not name.startswith("__"):
+                    yield name
+                    yield from self._describe(member)
         else:
-            yield _source(value) or _bytecode(value.__code__)
-            yield from _uses(value, root, seen)
-    elif isinstance(value, ModuleType):
-        yield f"module {value.__name__}"
-    elif isinstance(value, FunctionType | type) or callable(value):
-        yield f"{_package(value)}.{getattr(value, '__qualname__', type(value).__qualname__)}"
-    elif isinstance(value, tuple | list | set | frozenset):
-        items = sorted(value, key=repr) if isinstance(value, set | frozenset) else value
-        yield type(value).__name__
-        for item in items:
-            yield from _describe(item, root, seen)
-    elif isinstance(value, dict):
-        yield "dict"
-        for item in value.items():
-            yield from _describe(item, root, seen)
-    else:
-        text = repr(value)
-        # A default repr holds a memory address, which differs in every process.
-        yield type(value).__qualname__ if " at 0x" in text else text
+            yield source or _bytecode(value.__code__)
+            yield from self._uses(value)
+            if hasattr(value, "__wrapped__"):
+                yield from self._describe(value.__wrapped__)
 
+    def _object(self, value: Any) -> Iterator[str]:
+        yield from self._describe(type(value))
+        state = getattr(value, "__dict__", {})
+        yield from self._describe(state) if state else [_stable(value)]
 
-def _uses(function: FunctionType, root: str, seen: set[int]) -> Iterator[str]:
-    """What a function refers to beyond its own text."""
-    for default in (function.__defaults__ or (), function.__kwdefaults__ or {}):
-        yield from _describe(default, root, seen)
-    for cell in function.__closure__ or ():
-        try:
-            yield from _describe(cell.cell_contents, root, seen)
-        except ValueError:  # an empty cell: a name that is bound after the function was made
-            yield "unbound"
-    for name in sorted(set(_global_names(function.__code__))):
-        if name not in function.__globals__:
-            continue
-        value = function.__globals__[name]
-        yield name
-        if isinstance(value, ModuleType) and value.__name__.partition(".")[0] == root:
-            # `module.helper(...)`: follow the attributes of own modules that are named.
-            for attribute in sorted(set(_global_names(function.__code__)) & set(vars(value))):
-                yield from _describe(getattr(value, attribute), root, seen)
+    def _constant(self, value: Any) -> Iterator[str]:
+        if isinstance(value, set | frozenset):
+            value = sorted(value, key=_stable)
+        if isinstance(value, dict):
+            yield f"dict of {len(value)}"
+            for item in value.items():
+                yield from self._describe(item)
+        elif isinstance(value, list | tuple):
+            yield f"{type(value).__name__} of {len(value)}"
+            for item in value:
+                yield from self._describe(item)
+        elif isinstance(value, re.Pattern):  # a long one is cut short by `repr`, as are arrays
+            yield from self._describe((value.pattern, value.flags))
+        elif type(value).__module__ == "numpy":
+            yield from self._describe((type(value).__qualname__, value.tolist()))
         else:
-            yield from _describe(value, root, seen)
+            yield _stable(value)
+
+    def _uses(self, function: FunctionType) -> Iterator[str]:
+        """What a function refers to beyond its own text."""
+        yield from self._describe([function.__defaults__, function.__kwdefaults__])
+        for cell in function.__closure__ or ():
+            try:
+                yield from self._describe(cell.cell_contents)
+            except ValueError:  # an empty cell: a name that is bound after the function was made
+                yield "unbound"
+        names = _Names(function.__code__)
+        for name in sorted(names.globals):
+            # Names such as `__file__` are Python's, and no part of what is computed.
+            if name in function.__globals__ and not name.startswith("__"):
+                yield name
+                yield from self._describe_used(function.__globals__[name], names.attributes)
+        for level, module, members in sorted(names.imports):
+            package = function.__globals__.get("__package__")
+            name = importlib.util.resolve_name("." * level + module, package)
+            yield name
+            if name.partition(".")[0] == self._root:
+                used = importlib.import_module(name)
+                for member in set(members).difference(vars(used)):
+                    with suppress(ImportError):  # not a module either: using it will fail
+                        importlib.import_module(f"{name}.{member}")
+                yield from self._describe_used(used, names.attributes)
+
+    def _describe_used(self, value: Any, attributes: set[str]) -> Iterator[str]:
+        """A value; of an own module, such as in `module.helper(...)`, the attributes named."""
+        agenda, visited = [value], set()
+        while agenda:
+            value = agenda.pop()
+            if not isinstance(value, ModuleType) or not self._is_own(value):
+                yield from self._describe(value)
+            elif value not in visited:
+                visited.add(value)
+                named = sorted(attributes.intersection(vars(value)), reverse=True)
+                agenda.extend(vars(value)[name] for name in named)
 
 
-def _global_names(code: CodeType) -> Iterator[str]:
-    yield from code.co_names
-    for constant in code.co_consts:
-        if isinstance(constant, CodeType):
-            yield from _global_names(constant)
+class _Names:
+    """The names in a function's code and in the functions inside it.
+
+    Attributes:
+        globals: names of its module.
+        attributes: names that stand after a dot, among others.
+        imports: imports inside the function, as (level, module, members).
+    """
+
+    def __init__(self, code: CodeType) -> None:
+        self.globals: set[str] = set()
+        self.attributes: set[str] = set()
+        self.imports: set[tuple[int, str, tuple[str, ...]]] = set()
+        self._collect(code)
+
+    def _collect(self, code: CodeType) -> None:
+        self.attributes.update(code.co_names)
+        instructions = [i for i in dis.get_instructions(code) if i.opname != "EXTENDED_ARG"]
+        for index, instruction in enumerate(instructions):
+            if instruction.opname in ("LOAD_GLOBAL", "LOAD_NAME"):
+                self.globals.add(instruction.argval)
+            elif instruction.opname == "IMPORT_NAME":
+                level, members = (i.argval for i in instructions[index - 2 : index])
+                self.imports.add((level, instruction.argval, members or ()))
+        for constant in code.co_consts:
+            if isinstance(constant, CodeType):
+                self._collect(constant)
 
 
-def _source(value: Any) -> str | None:
-    """The syntax tree of a definition, without decorators and docstrings."""
+def _module(value: Any) -> str:
+    """The module that a function, class or module comes from, or that of an object's class."""
+    if isinstance(value, ModuleType):
+        return value.__name__
+    if isinstance(value, functools.partial):
+        return _module(value.func)
+    if isinstance(value, FunctionType):  # a wrapper's `__module__` may be that of what it wraps
+        return str(value.__globals__.get("__name__", ""))
+    return getattr(value, "__module__", None) or ""
+
+
+def _stable(value: Any) -> str:
+    """A text that is the same in every process."""
+    text = repr(value)
+    return type(value).__qualname__ if " at 0x" in text else text  # a memory address
+
+
+def _source(value: Any, *, decorated: bool) -> str | None:
+    """The syntax tree of a definition, without docstrings.
+
+    Args:
+        decorated: whether its decorators are part of it.
+    """
     try:
-        tree = ast.parse(textwrap.dedent(inspect.getsource(value)))
-    except (OSError, TypeError, SyntaxError):
+        # The code object stands for a function, as `inspect` would look behind a wrapper.
+        tree = ast.parse(textwrap.dedent(inspect.getsource(getattr(value, "__code__", value))))
+    except (OSError, TypeError, SyntaxError, tokenize.TokenError):
         return None  # no source (a REPL), or a lambda amid an expression
+    if value.__name__ == "<lambda>":
+        lambdas = [node for node in ast.walk(tree) if isinstance(node, ast.Lambda)]
+        return ast.dump(lambdas[0]) if len(lambdas) == 1 else None
     for node in ast.walk(tree):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-            node.decorator_list = []
             first = node.body[0]
             if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant):
                 node.body = node.body[1:] or [ast.Pass()]
+    definition = tree.body[0]
+    if isinstance(definition, ast.FunctionDef | ast.ClassDef) and not decorated:
+        definition.decorator_list = []
     return ast.dump(tree)
 
 
 def _bytecode(code: CodeType) -> str:
-    parts = [f"{sys.version_info[:2]}", code.co_code.hex(), repr(code.co_names)]
-    parts += [_bytecode(c) if isinstance(c, CodeType) else repr(c) for c in code.co_consts]
-    return "|".join(parts)
+    parts = [str(sys.version_info[:2]), code.co_code.hex(), *code.co_names, *code.co_varnames]
+    return "|".join([*parts, *_constants(code.co_consts)])
+
+
+def _constants(constants: Iterable[object]) -> Iterator[str]:
+    for constant in constants:
+        if isinstance(constant, CodeType):
+            yield _bytecode(constant)
+        elif isinstance(constant, frozenset):
+            yield from sorted(map(repr, constant))
+        else:
+            yield repr(constant)

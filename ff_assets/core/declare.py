@@ -1,9 +1,9 @@
 """Declarations: what a data scientist writes. Nothing here computes or connects anything."""
 
 import inspect
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any, Literal, ParamSpec
 
 from ff_assets.core.errors import (
@@ -13,10 +13,10 @@ from ff_assets.core.errors import (
     caller_location,
     nearest,
 )
+from ff_assets.core.names import check_name, check_names
 from ff_assets.core.operations import (
     ColumnOperation,
     Operation,
-    SparkOperation,
     column_names,
     spark_operation,
 )
@@ -26,22 +26,6 @@ Task = Literal["binary", "multiclass", "regression"]
 Materialization = Literal["table", "view"]
 TASKS: tuple[Task, ...] = ("binary", "multiclass", "regression")
 
-# Names become parts of asset keys, which a double underscore joins.
-_NAME = re.compile(r"[A-Za-z](_?[A-Za-z0-9])*")
-_COLUMN = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-
-
-def _check_name(kind: str, name: str, location: Location) -> None:
-    pattern = _COLUMN if kind == "feature" else _NAME
-    if not isinstance(name, str) or not pattern.fullmatch(name):
-        raise DefinitionError(
-            f"{name!r} cannot be the name of a {kind}.",
-            where=[(f"{kind} {name!r}", location)],
-            why="names become columns, asset keys and file names.",
-            fix="use ASCII letters, digits and "
-            + ("underscores." if kind == "feature" else "single underscores in between."),
-        )
-
 
 @dataclass(frozen=True)
 class Entity:
@@ -50,6 +34,9 @@ class Entity:
     Args:
         name: the entity's name, such as `review`.
         key: the column that identifies a row; of a string or integer type, never null.
+
+    Raises:
+        DefinitionError: the name or the key cannot be a name.
     """
 
     name: str
@@ -57,7 +44,8 @@ class Entity:
     location: Location = field(default_factory=caller_location, compare=False, repr=False)
 
     def __post_init__(self) -> None:
-        _check_name("entity", self.name, self.location)
+        check_name("entity", self.name, self.location)
+        check_name("key", self.key, self.location)
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,6 +62,9 @@ class Source:
             that returns one, such as a file's hash). Without it the data is read and hashed.
         owner: `team:nlp` or an e-mail address.
         description: Markdown.
+
+    Raises:
+        DefinitionError: a name cannot be one, a label is not among the features, or the key is.
     """
 
     name: str
@@ -89,21 +80,30 @@ class Source:
     kind = "source"
 
     def __post_init__(self) -> None:
-        _check_name("source", self.name, self.location)
+        here = [(f"source {self.name!r}", self.location)]
+        check_name("source", self.name, self.location)
+        if not isinstance(self.features, Mapping):
+            raise DefinitionError(
+                f"source `{self.name}` needs a type for each of its features.",
+                where=here,
+                why=f"it was given {self.features!r}.",
+                fix='for example features={"text": "string"}.',
+            )
         for name in self.features:
-            _check_name("feature", name, self.location)
+            check_name("feature", name, self.location)
+        check_names(f"`labels` of source `{self.name}`", self.labels, here)
         for name in self.labels:
             if name not in self.features:
                 raise DefinitionError(
                     f"source `{self.name}` names the label `{name}`, which is not its feature.",
-                    where=[(f"source {self.name!r}", self.location)],
+                    where=here,
                     why=nearest(name, self.features),
                     fix="list the label under `features` with its type as well.",
                 )
-        if self.entity.key in self.features:
+        if self.entity.key.lower() in map(str.lower, self.features):
             raise DefinitionError(
                 f"source `{self.name}` declares its key `{self.entity.key}` as a feature.",
-                where=[(f"source {self.name!r}", self.location)],
+                where=here,
                 why="the key identifies rows; a model that reads it memorises them.",
                 fix="leave the key out of `features`, or load a copy under another name.",
             )
@@ -127,6 +127,13 @@ class Stage:
         outputs: features it provides.
         entity: the only entity it applies to; `None` for every entity that has its inputs.
         materialization: `table` (stored) or `view` (computed where it is read).
+        location: where it is declared.
+        owner: `team:nlp` or an e-mail address.
+        description: Markdown.
+
+    Raises:
+        InPlaceOverwrite: an output is also an input.
+        DefinitionError: a name cannot be one, or one output is named twice.
     """
 
     name: str
@@ -142,9 +149,9 @@ class Stage:
 
     def __post_init__(self) -> None:
         here = [(f"stage {self.name!r}", self.location)]
-        _check_name("stage", self.name, self.location)
+        check_name("stage", self.name, self.location)
         for name in self.outputs:
-            _check_name("feature", name, self.location)
+            check_name("feature", name, self.location)
         overwritten = set(self.outputs) & {*self.inputs, *self.fit_inputs}
         if overwritten:
             names = ", ".join(f"`{name}`" for name in sorted(overwritten))
@@ -163,7 +170,7 @@ class Stage:
                 fix="give every output its own name.",
             )
 
-    @property
+    @cached_property
     def reads(self) -> tuple[str, ...]:
         """Every feature it reads, each once."""
         return tuple(dict.fromkeys([*self.inputs, *self.fit_inputs]))
@@ -185,11 +192,16 @@ class Stage:
         return replace(self, description=description)
 
     def materialized(self, materialization: Materialization) -> "Stage":
-        """The same stage, stored as a `table` or computed where it is read as a `view`."""
+        """The same stage, stored as a `table` or computed where it is read as a `view`.
+
+        Raises:
+            DefinitionError: it is another word.
+        """
         if materialization not in ("table", "view"):
             raise DefinitionError(
                 f"stage `{self.name}` cannot be materialized as {materialization!r}.",
                 where=[(f"stage {self.name!r}", self.location)],
+                why="rows are either stored or computed where they are read.",
                 fix="use 'table' or 'view'.",
             )
         return replace(self, materialization=materialization)
@@ -209,7 +221,8 @@ def stage(cls: Callable[P, Any], /, *args: P.args, **params: P.kwargs) -> Stage:
         UnknownParameter: the class has no such parameter.
         WrongParameterType: Spark's type converter refuses the value.
         InPlaceOverwrite: an output is also an input.
-        DefinitionError: no input or no output is named.
+        DefinitionError: no input or no output is named, an output is named twice, or a name
+            cannot be one.
     """
     location = caller_location()
     if args or not isinstance(cls, type):
@@ -224,8 +237,8 @@ def stage(cls: Callable[P, Any], /, *args: P.args, **params: P.kwargs) -> Stage:
     return Stage(
         name=outputs[0],
         operation=operation,
-        inputs=column_names(operation.reads),
-        fit_inputs=column_names(operation.fit_reads),
+        inputs=tuple(dict.fromkeys(column_names(operation.reads))),
+        fit_inputs=tuple(dict.fromkeys(column_names(operation.fit_reads))),
         outputs=outputs,
         entity=None,
         materialization="table" if operation.is_estimator else "view",
@@ -233,20 +246,22 @@ def stage(cls: Callable[P, Any], /, *args: P.args, **params: P.kwargs) -> Stage:
     )
 
 
-def feature(
-    *, entity: Entity, owner: str | None = None
-) -> Callable[[Callable[..., Any]], Stage]:
+def feature(*, entity: Entity, owner: str | None = None) -> Callable[[Callable[..., Any]], Stage]:
     """Declare a row-wise feature as a function of Spark columns.
 
     The function's parameter names are the features it reads, its own name is the feature it
     provides, and its docstring is the description.
+
+    Raises:
+        InPlaceOverwrite: it reads the feature that it provides.
+        DefinitionError: it has no parameters, or some with defaults, `*` or `**`.
     """
 
     def declare(function: Callable[..., Any]) -> Stage:
         location = Location(function.__code__.co_filename, function.__code__.co_firstlineno)
         parameters = inspect.signature(function).parameters.values()
         if not parameters or any(
-            p.kind not in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY) or p.default is not p.empty
+            p.kind is not p.POSITIONAL_OR_KEYWORD or p.default is not p.empty
             for p in parameters
         ):
             raise DefinitionError(
@@ -286,6 +301,10 @@ class Target:
         max_variants: more variants than this are refused.
         owner: `team:nlp` or an e-mail address.
         description: Markdown.
+
+    Raises:
+        DefinitionError: there are no outputs, the task is unknown, or one of label and task is
+            missing.
     """
 
     name: str
@@ -302,13 +321,25 @@ class Target:
 
     def __post_init__(self) -> None:
         here = [(f"target {self.name!r}", self.location)]
-        _check_name("target", self.name, self.location)
-        if not self.outputs or isinstance(self.outputs, str):
+        check_name("target", self.name, self.location)
+        check_names(f"`outputs` of target `{self.name}`", self.outputs, here)
+        check_names(f"`keep` of target `{self.name}`", self.keep, here)
+        for feature, providers in self.choose.items():
+            what = f"`choose` of target `{self.name}` for `{feature}`"
+            check_names(what, providers, here)
+        if not self.outputs:
             raise DefinitionError(
-                f"target `{self.name}` needs a list of outputs.",
+                f"target `{self.name}` has no outputs.",
                 where=here,
-                why=f"it was given {self.outputs!r}.",
+                why="the flow is inferred backwards from the outputs that are wanted.",
                 fix='for example outputs=["sentiment"].',
+            )
+        if self.max_variants < 1:
+            raise DefinitionError(
+                f"target `{self.name}` allows {self.max_variants} variants.",
+                where=here,
+                why="a target that can be derived has at least one variant.",
+                fix="allow at least one, or leave `max_variants` out for 16.",
             )
         if (self.label is None) != (self.task is None):
             raise DefinitionError(
@@ -332,9 +363,9 @@ class Target:
 
 
 Provider = Source | Stage
+Declaration = Source | Stage | Target
 
 
-def is_supervised(provider: Provider) -> bool:
-    """Whether the provider's fit reads a label."""
-    return isinstance(provider, Stage) and provider.operation.label is not None
-
+def describe(declaration: Declaration) -> tuple[str, Location]:
+    """A declaration and its place, as an error shows them."""
+    return f"{type(declaration).__name__.lower()} {declaration.name!r}", declaration.location

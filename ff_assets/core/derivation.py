@@ -3,12 +3,13 @@
 A feature is an OR node (any of its providers), a provider is an AND node (all that it reads).
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 from ff_assets.core import refusals
 from ff_assets.core.declare import Entity, Provider, Target
+from ff_assets.core.graph import strongly_connected
 from ff_assets.core.project import Project
 
 
@@ -81,25 +82,18 @@ class Reachable:
 
     def derivations(self) -> Iterator[Derivation]:
         """Every acyclic consistent choice, lazily; the choice met last varies fastest."""
-        trail: list[tuple[str, int]] = []
+        trail: list[tuple[str, list[Provider]]] = []  # choices with what is left to try, last first
         while True:
             chosen = self._walk(trail)
-            order, cycle = _topological(self.target.wanted, chosen)
-            if cycle is None:
-                choices = {feature: chosen[feature].name for feature, _ in trail}
-                yield Derivation(chosen, choices, tuple(order))
-            else:
-                # Only a choice that the cycle passes through can break it.
-                while trail and trail[-1][0] not in cycle:
-                    trail.pop()
-            while trail and trail[-1][1] + 1 == len(self.providers[trail[-1][0]]):
+            choices = {feature: chosen[feature].name for feature, _ in trail}
+            yield Derivation(chosen, choices, _topological(self.target.wanted, chosen))
+            while trail and len(trail[-1][1]) == 1:
                 trail.pop()
             if not trail:
                 return
-            feature, index = trail[-1]
-            trail[-1] = (feature, index + 1)
+            trail[-1][1].pop()
 
-    def _walk(self, trail: list[tuple[str, int]]) -> dict[str, Provider]:
+    def _walk(self, trail: list[tuple[str, list[Provider]]]) -> dict[str, Provider]:
         """Follow the trail of choices backwards from the outputs, extending it by first ones."""
         chosen: dict[str, Provider] = {}
         met = 0
@@ -109,15 +103,41 @@ class Reachable:
             if feature in chosen:
                 continue
             providers = self.providers[feature]
-            index = 0
             if len(providers) > 1:
                 if met == len(trail):
-                    trail.append((feature, 0))
-                index = trail[met][1]
+                    trail.append((feature, self._completable(feature, chosen)[::-1]))
+                providers = trail[met][1]
                 met += 1
-            chosen[feature] = providers[index]
+            chosen[feature] = providers[-1]
             agenda.extend(reversed(chosen[feature].reads))
         return chosen
+
+    def _completable(self, feature: str, chosen: Mapping[str, Provider]) -> list[Provider]:
+        """The providers of a feature with which what was chosen becomes part of a derivation.
+
+        That is so exactly if every feature stays derivable when those that were chosen keep their
+        provider. Only features on a common cycle can fail to, so a walk is never in vain, and a
+        choice outside of cycles costs nothing.
+        """
+        circle = self._circles.get(feature)
+        if circle is None:
+            return self.providers[feature]
+        left = {f: [chosen[f]] if f in chosen else self.providers[f] for f in circle}
+        return [
+            provider
+            for provider in self.providers[feature]
+            if len(_derivable({**left, feature: [provider]})) == len(circle)
+        ]
+
+    @cached_property
+    def _circles(self) -> dict[str, list[str]]:
+        """Feature -> the features with which it lies on cycles, for features that do."""
+        reads = {
+            feature: dict.fromkeys(name for provider in providers for name in provider.reads)
+            for feature, providers in self.providers.items()
+        }
+        components = strongly_connected(reads)
+        return {feature: c for c in components if len(c) > 1 for feature in c}
 
 
 def reach(project: Project, target: Target) -> Reachable:
@@ -142,23 +162,28 @@ def reach(project: Project, target: Target) -> Reachable:
     )
 
 
-def _derivable(declared: Mapping[str, list[Provider]]) -> set[str]:
-    """The least fixed point: features with a provider whose reads are all derivable."""
+def _derivable(declared: Mapping[str, Sequence[Provider]]) -> set[str]:
+    """The least fixed point: features with a provider whose reads are all derivable.
+
+    Args:
+        declared: feature -> its providers; features that are not in it are given.
+    """
+    provides: dict[Provider, list[str]] = {}
+    for feature, providers in declared.items():
+        for provider in providers:
+            provides.setdefault(provider, []).append(feature)
     readers: dict[str, list[Provider]] = {}
     lacking: dict[Provider, int] = {}
-    ready: list[Provider] = []
-    for provider in {p: None for providers in declared.values() for p in providers}:
-        lacking[provider] = len(provider.reads)
-        for name in provider.reads:
+    for provider in provides:
+        reads = [name for name in provider.reads if name in declared]
+        lacking[provider] = len(reads)
+        for name in reads:
             readers.setdefault(name, []).append(provider)
-        if not provider.reads:
-            ready.append(provider)
+    ready = [provider for provider, count in lacking.items() if count == 0]
     derivable: set[str] = set()
     while ready:
-        provider = ready.pop()
-        for output in provider.outputs:
-            # `choose` may exclude a provider for one of its outputs and allow it for another.
-            if output in derivable or provider not in declared.get(output, ()):
+        for output in provides[ready.pop()]:
+            if output in derivable:
                 continue
             derivable.add(output)
             for reader in readers.get(output, ()):
@@ -168,27 +193,16 @@ def _derivable(declared: Mapping[str, list[Provider]]) -> set[str]:
     return derivable
 
 
-def _topological(
-    wanted: Iterable[str], chosen: Mapping[str, Provider]
-) -> tuple[list[Provider], list[str] | None]:
-    """Providers with inputs before readers; or, where there is one, the features of a cycle."""
-    order: list[Provider] = []
-    done: set[Provider] = set()
-    path: dict[Provider, str] = {}  # providers being entered, with the feature wanted of each
-    for root in wanted:
-        agenda: list[tuple[str, bool]] = [(root, False)]
-        while agenda:
-            feature, leaving = agenda.pop()
-            provider = chosen[feature]
-            if leaving:
-                del path[provider]
-                done.add(provider)
-                order.append(provider)
-            elif provider in path:
-                entered = list(path)
-                return order, [path[p] for p in entered[entered.index(provider) :]]
-            elif provider not in done:
-                path[provider] = feature
-                agenda.append((feature, True))
-                agenda.extend((name, False) for name in reversed(provider.reads))
-    return order, None
+def _topological(wanted: Iterable[str], chosen: Mapping[str, Provider]) -> tuple[Provider, ...]:
+    """The chosen providers, which are free of cycles, with inputs before their readers."""
+    order: dict[Provider, None] = {}
+    agenda = [(feature, False) for feature in reversed(tuple(wanted))]
+    while agenda:
+        feature, entered = agenda.pop()
+        provider = chosen[feature]
+        if entered:
+            order[provider] = None
+        elif provider not in order:
+            agenda.append((feature, True))
+            agenda.extend((name, False) for name in reversed(provider.reads))
+    return tuple(order)

@@ -1,12 +1,14 @@
 """Errors that teach: what is wrong, where it was declared, why it is wrong, and what to do."""
 
 import difflib
+import os
 import sys
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-_CORE = str(Path(__file__).parent)
+_CORE = str(Path(__file__).parent) + os.sep
 
 
 @dataclass(frozen=True)
@@ -18,10 +20,8 @@ class Location:
 
     def __str__(self) -> str:
         path = Path(self.file)
-        try:
+        with suppress(ValueError):  # outside the working directory the absolute path is readable
             path = path.relative_to(Path.cwd())
-        except ValueError:
-            pass  # outside the working directory: the absolute path is the readable one
         return f"{path}:{self.line}"
 
 

@@ -27,6 +27,9 @@ def _plain(value: Any) -> Any:
         return dict(value)
     if callable(value):
         return code_digest(value)
+    for exact in ("toArray", "tolist"):  # of vectors, matrices and arrays; `repr` cuts them short
+        if hasattr(value, exact):
+            return [type(value).__name__, getattr(value, exact)()]
     return repr(value)
 
 
@@ -37,6 +40,7 @@ def declaration_digest(provider: Provider, split: HashSplit) -> str:
             {
                 "source": provider.name,
                 "key": provider.entity.key,
+                "features": dict(provider.features),
                 "load": code_digest(provider.load),
                 "split": split.describe(),
             }
@@ -89,12 +93,12 @@ class Fingerprints:
 
     def of_evaluation(self, variant: Variant) -> str:
         """What a variant's metrics were made from: predictions, labels and the task."""
-        label = variant.target.label
+        target = variant.target
         return digest(
             {
-                "prediction": self[variant.prediction],
-                "label": label and [label, self[variant.features[label]]],
-                "task": variant.target.task,
+                "prediction": [target.outputs[0], self[variant.prediction]],
+                "label": target.label and [target.label, self[variant.features[target.label]]],
+                "task": target.task,
             }
         )
 

@@ -7,7 +7,7 @@ provider and the instances it reads identify an instance, so what variants and t
 common exists once.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
@@ -136,7 +136,7 @@ def infer(project: Project) -> Flow:
         graph = reach(project, target)
         derivations = list(islice(graph.derivations(), target.max_variants + 1))
         if len(derivations) > target.max_variants:
-            raise refusals.explosion(target, graph.providers, [d.choices for d in derivations])
+            raise refusals.explosion(target, graph.providers)
         derived.append((target, graph.entity, derivations))
         unusable |= graph.unusable()
     builder = _Builder(derived)
@@ -182,9 +182,7 @@ class _Builder:
             self._instances[identity] = Instance(provider, entity, inputs, fit_inputs, choices)
         return self._instances[identity]
 
-    def _choices(
-        self, entity: Entity, read: Mapping[str, Instance]
-    ) -> frozenset[tuple[str, str]]:
+    def _choices(self, entity: Entity, read: Mapping[str, Instance]) -> frozenset[tuple[str, str]]:
         own = {
             (name, instance.provider.name)
             for name, instance in read.items()
@@ -200,7 +198,8 @@ class _Builder:
         for instance in self._instances.values():
             by_provider.setdefault(instance.provider, []).append(instance)
         for provider, siblings in by_provider.items():
-            choices = [{"entity": i.entity.name} | dict(sorted(i.choices)) for i in siblings]
+            # No feature's name begins with an underscore.
+            choices = [{"_entity": i.entity.name} | dict(sorted(i.choices)) for i in siblings]
             for instance, label in zip(siblings, _labels(choices), strict=True):
                 instance.name = _join(provider.name, label)
         return tuple(self._instances.values())
@@ -233,7 +232,7 @@ def _contested(
     }
 
 
-def _labels(choices: list[Mapping[str, str]]) -> list[str]:
+def _labels(choices: Sequence[Mapping[str, str]]) -> list[str]:
     """What tells several sets of choices apart, such as `tfidf, linear`.
 
     Only features on which they differ count. A provider stands without its feature where that

@@ -7,6 +7,7 @@ signatures, so that declaring a stage constructs nothing and starts no JVM.
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from ff_assets.core.errors import (
@@ -104,10 +105,10 @@ Operation = SparkOperation | ColumnOperation
 
 
 def column_names(columns: Mapping[str, str | tuple[str, ...]]) -> tuple[str, ...]:
-    """All names in a mapping of column parameters, each once, in order."""
-    names: dict[str, None] = {}
+    """All names in a mapping of column parameters, in order; one that is given twice, twice."""
+    names: list[str] = []
     for value in columns.values():
-        names.update(dict.fromkeys((value,) if isinstance(value, str) else value))
+        names.extend([value] if isinstance(value, str) else value)
     return tuple(names)
 
 
@@ -129,13 +130,10 @@ def spark_operation(cls: type, given: Mapping[str, Any], location: Location) -> 
                 why=nearest(name, known),
                 fix=f"use one of {cls.__name__}'s own parameters.",
             )
-        _check_type(cls, name, value, known[name], here)
-
-    defaults = {
-        name: parameter.default
-        for name, parameter in inspect.signature(cls.__init__).parameters.items()
-        if isinstance(parameter.default, str)
-    }
+        if value is not None:
+            _check_type(cls, name, value, known[name], here)
+    given = {name: value for name, value in given.items() if value is not None}  # as Spark does
+    defaults = _default_columns(cls)
 
     def columns(names: tuple[str, ...], *, with_defaults: bool) -> dict[str, Any]:
         found = {}
@@ -166,8 +164,12 @@ def spark_operation(cls: type, given: Mapping[str, Any], location: Location) -> 
         raise DefinitionError(
             f"stage({cls.__name__}, ...) names no output.",
             where=here,
-            why="only outputs that are named explicitly become features.",
-            fix=f"name one of {', '.join(outputs) or 'its output columns'}.",
+            why="only outputs that are named explicitly become features."
+            if outputs
+            else f"{cls.__name__} has no parameter that names an output column.",
+            fix=f"name {' or '.join(outputs)}."
+            if outputs
+            else "use a class that has one, such as outputCol or predictionCol.",
         )
     if not operation.reads:
         raise DefinitionError(
@@ -179,6 +181,17 @@ def spark_operation(cls: type, given: Mapping[str, Any], location: Location) -> 
     return operation
 
 
+@cache
+def _default_columns(cls: type) -> dict[str, str]:
+    """Spark's defaults of parameters that hold a string, such as `featuresCol`."""
+    return {
+        name: parameter.default
+        for name, parameter in inspect.signature(cls).parameters.items()
+        if isinstance(parameter.default, str)
+    }
+
+
+@cache
 def _spark_params(cls: type) -> dict[str, Any]:
     """Spark declares every parameter as a class attribute that has a type converter."""
     params = {}

@@ -9,11 +9,9 @@ from functools import cached_property
 from types import ModuleType
 from typing import Any
 
-from ff_assets.core.declare import Entity, Provider, Source, Stage, Target
-from ff_assets.core.errors import DefinitionError, DuplicateName, Location, nearest
+from ff_assets.core.declare import Declaration, Entity, Provider, Source, Stage, Target, describe
+from ff_assets.core.errors import DefinitionError, DuplicateName, nearest
 from ff_assets.core.split import HashSplit
-
-Declaration = Source | Stage | Target
 
 
 @dataclass(frozen=True)
@@ -21,8 +19,9 @@ class Project:
     """What is declared: sources, stages, targets and one split policy.
 
     Raises:
-        DuplicateName: two providers, two targets or two entities share a name.
-        DefinitionError: a target names an unknown provider.
+        DuplicateName: two providers, two targets, two entities or, but for upper and lower case,
+            two features share a name.
+        DefinitionError: a target chooses an unknown provider, or a stage provides a key.
     """
 
     sources: tuple[Source, ...] = ()
@@ -31,10 +30,16 @@ class Project:
     split: HashSplit = field(default_factory=HashSplit)
 
     def __post_init__(self) -> None:
-        _check_unique("source or stage", [*self.sources, *self.stages])
+        _check_unique("source or stage", self.providers)
         _check_unique("target", self.targets)
+        self._check_entities()
+        self._check_columns()
+        for target in self.targets:
+            self._check_choices(target)
+
+    def _check_entities(self) -> None:
         keys: dict[str, Entity] = {}
-        for entity in (provider.entity for provider in self.providers):
+        for entity in (declared.entity for declared in (*self.providers, *self.targets)):
             if entity is not None and keys.setdefault(entity.name, entity) != entity:
                 raise DuplicateName(
                     f"two entities are named `{entity.name}`, with different keys.",
@@ -45,18 +50,50 @@ class Project:
                     why="features live in one namespace per entity.",
                     fix="declare the entity once and import it where it is used.",
                 )
-        for target in self.targets:
-            for feature, names in target.choose.items():
-                known = {p.name for p in self.providers if feature in p.outputs}
-                for name in names:
-                    if name not in known:
+
+    def _check_columns(self) -> None:
+        """Features of an entity become columns of one frame, beside its key."""
+        for entity in self.entities:
+            spelled: dict[str, tuple[str, Provider]] = {}
+            for provider in self.providers:
+                if provider.entity not in (None, entity):
+                    continue
+                for name in provider.outputs:
+                    if name.lower() == entity.key.lower():
                         raise DefinitionError(
-                            f"target `{target.name}` chooses `{name}` for `{feature}`, which "
-                            "no such provider provides.",
-                            where=[(f"target {target.name!r}", target.location)],
-                            why=nearest(name, known),
-                            fix=f"name providers of `{feature}`.",
+                            f"`{provider.name}` provides `{name}`, which is the key of entity "
+                            f"`{entity.name}`.",
+                            where=[
+                                describe(provider),
+                                (f"entity {entity.name!r}", entity.location),
+                            ],
+                            why="the key stands beside an entity's features in every table.",
+                            fix="give the output another name, or bind the stage to the entity "
+                            "that is meant: .of(...).",
                         )
+                    first, where = spelled.setdefault(name.lower(), (name, provider))
+                    if first != name:
+                        raise DuplicateName(
+                            f"the features `{first}` and `{name}` of entity `{entity.name}` "
+                            "differ in case only.",
+                            where=[describe(where), describe(provider)],
+                            why="Spark takes them for one column.",
+                            fix="spell them alike if they are one feature, or rename one of them.",
+                        )
+
+    def _check_choices(self, target: Target) -> None:
+        for feature, names in target.choose.items():
+            known = [provider.name for provider in self._by_output.get(feature, ())]
+            for name in names:
+                if name in known:
+                    continue
+                raise DefinitionError(
+                    f"target `{target.name}` chooses `{name}` for `{feature}`, "
+                    + ("which it does not provide." if known else "which nothing provides."),
+                    where=[describe(target)],
+                    why=nearest(name, known) if known else nearest(feature, self._by_output),
+                    fix=f"name providers of `{feature}`." if known else "correct the feature.",
+                )
 
     @classmethod
     def collect(cls, modules: Iterable[ModuleType]) -> "Project":
@@ -152,13 +189,10 @@ def _check_unique(kind: str, declarations: Iterable[Declaration]) -> None:
         first = seen.setdefault(declaration.name, declaration)
         if first is declaration:
             continue
-        places: list[tuple[str, Location]] = [
-            (f"{type(d).__name__.lower()} {d.name!r}", d.location) for d in (first, declaration)
-        ]
         unnamed = isinstance(declaration, Stage) and declaration.name == declaration.outputs[0]
         raise DuplicateName(
             f"two declarations of a {kind} are named `{declaration.name}`.",
-            where=places,
+            where=[describe(first), describe(declaration)],
             why="a stage is named after its first output unless it is given a name."
             if unnamed
             else f"every {kind} needs a name of its own.",

@@ -1,8 +1,10 @@
 """The errors of inference, with the evidence that a person needs to mend the declaration."""
 
-from collections.abc import Mapping, Sequence
+from collections import deque
+from collections.abc import Mapping, Sequence, Set
 
 from ff_assets.core.declare import Entity, Provider, Target
+from ff_assets.core.declare import describe as describe  # for those who raise errors elsewhere
 from ff_assets.core.errors import (
     CyclicFlow,
     DefinitionError,
@@ -16,12 +18,8 @@ from ff_assets.core.errors import (
 from ff_assets.core.project import Project
 
 
-def describe(declaration: Provider | Target) -> tuple[str, Location]:
-    """A declaration and its place, as an error shows them."""
-    return f"{type(declaration).__name__.lower()} {declaration.name!r}", declaration.location
-
-
 def no_source(target: Target) -> FeatureFlowError:
+    """A target of a project without data."""
     return UnreachableOutput(
         f"target `{target.name}` cannot be derived: the project declares no source.",
         where=[describe(target)],
@@ -31,6 +29,7 @@ def no_source(target: Target) -> FeatureFlowError:
 
 
 def ambiguous_entity(target: Target, entities: Sequence[Entity]) -> FeatureFlowError:
+    """A target that can be derived for each of several entities."""
     names = ", ".join(f"`{entity.name}`" for entity in entities)
     return DefinitionError(
         f"target `{target.name}` can be derived for several entities: {names}.",
@@ -40,32 +39,22 @@ def ambiguous_entity(target: Target, entities: Sequence[Entity]) -> FeatureFlowE
     )
 
 
-def explosion(
-    target: Target,
-    providers: Mapping[str, list[Provider]],
-    choices: Sequence[Mapping[str, str]],
-) -> FeatureFlowError:
+def explosion(target: Target, providers: Mapping[str, Sequence[Provider]]) -> FeatureFlowError:
     """More variants than allowed.
 
     Args:
-        providers: feature -> usable providers.
-        choices: the choices of the variants that were found before giving up.
+        providers: feature -> usable providers, for every feature that the target reaches.
     """
-    causes = [
-        feature
-        for feature in dict.fromkeys(feature for choice in choices for feature in choice)
-        if len({choice.get(feature) for choice in choices}) > 1
-    ]
-    lines = [f"`{f}` from {', '.join(p.name for p in providers[f])}" for f in causes]
+    choices = [(feature, among) for feature, among in providers.items() if len(among) > 1]
+    lines = [f"`{f}` from {', '.join(_abridged([p.name for p in among]))}" for f, among in choices]
+    places = dict.fromkeys(describe(provider) for _, among in choices for provider in among)
+    feature, among = choices[0]
     return VariantExplosion(
         f"target `{target.name}` has more than {target.max_variants} variants.",
-        where=[
-            describe(target),
-            *(describe(p) for p in dict.fromkeys(p for f in causes for p in providers[f])),
-        ],
-        why="every combination of these choices is a variant:\n" + "\n".join(lines),
-        fix=f"restrict the providers, for example choose={{{causes[0]!r}: "
-        f"[{providers[causes[0]][0].name!r}]}}, or raise max_variants.",
+        where=[describe(target), *list(places)[:_SHOWN]],
+        why="\n".join(["a variant is one combination of these choices:", *_abridged(lines)]),
+        fix=f"restrict the providers, for example choose={{{feature!r}: [{among[0].name!r}]}}, "
+        "or raise max_variants.",
     )
 
 
@@ -74,73 +63,116 @@ def not_derivable(
     target: Target,
     entity: Entity,
     wanted: str,
-    declared: Mapping[str, list[Provider]],
-    derivable: set[str],
+    declared: Mapping[str, Sequence[Provider]],
+    derivable: Set[str],
 ) -> FeatureFlowError:
-    """Why a wanted feature cannot be derived: follow what is lacking to its end or into a circle.
+    """Why a wanted feature cannot be derived: what it lacks in the end, or else a cycle.
 
     Args:
         declared: feature -> providers, for every feature that the target reaches.
         derivable: the features that can be derived.
     """
-    chain: list[tuple[str, Provider]] = []  # (feature, the provider that would derive it)
-    seen: dict[str, int] = {}
-    feature = wanted
-    while declared.get(feature) and feature not in seen:
-        seen[feature] = len(chain)
-        provider = declared[feature][0]
-        chain.append((feature, provider))
-        feature = next(name for name in provider.reads if name not in derivable)
-    if feature in seen:
-        return _cycle(target, chain, seen[feature])
-
-    needs = f"target `{target.name}` wants `{wanted}`"
-    for name, provider in chain:
-        lacking = next(n for n in provider.reads if n not in derivable)
-        needs += f"\n`{name}` is provided by `{provider.name}`, which reads `{lacking}`"
-    where = [describe(target), *(describe(provider) for _, provider in chain)]
+    lack = _first_lack(wanted, declared, derivable)
+    if lack is None:
+        return _cycle(target, _circle(wanted, declared, derivable))
+    needs, feature = lack
+    story = [f"target `{target.name}` wants `{wanted}`"]
+    lacking = [*(name for name, _ in needs[1:]), feature] if needs else []
+    for (name, provider), read in zip(needs, lacking, strict=True):
+        story.append(f"`{name}` is provided by `{provider.name}`, which reads `{read}`")
+    why = "\n".join(_abridged(story))
+    where = _abridged_places([describe(target), *(describe(provider) for _, provider in needs)])
+    reader = needs[-1][1] if needs else target
+    needed_by = f"stage `{reader.name}` reads" if needs else f"target `{target.name}` wants"
 
     if feature in target.choose and project.providers_of(feature, entity):
         return UnreachableOutput(
             f"target `{target.name}` allows no provider of `{feature}`.",
             where=where,
-            why=f"{needs}\nchoose={{{feature!r}: {list(target.choose[feature])!r}}}",
+            why=f"{why}\nchoose={{{feature!r}: {list(target.choose[feature])!r}}}",
             fix="name at least one provider in `choose`.",
+        )
+    if feature == entity.key:
+        return UnreachableOutput(
+            f"{needed_by} `{feature}`, which is the key of entity `{entity.name}`.",
+            where=where,
+            why=f"{why}\nthe key identifies rows; a model that reads it memorises them",
+            fix="load a copy under another name if its value carries meaning.",
         )
     owners = [e for e in project.entities_with(feature) if e != entity]
     if owners:
-        return _mixed(target, entity, feature, owners[0], chain, needs, project)
-    needed_by = f"stage `{chain[-1][1].name}` reads" if chain else f"target `{target.name}` wants"
+        return _mixed(project, target, reader, feature, owners[0], entity, why)
+    known = project.feature_names().difference(name for name, _ in needs)
     return UnreachableOutput(
         f"{needed_by} `{feature}`, which nothing provides for entity `{entity.name}`.",
         where=where,
-        why=f"{needs}\nnothing provides `{feature}`; "
-        + nearest(feature, project.feature_names() - {wanted}),
+        why=f"{why}\nnothing provides `{feature}`; {nearest(feature, known)}",
         fix=f"correct the name, or declare a stage or source feature `{feature}`.",
     )
 
 
-def _cycle(target: Target, chain: list[tuple[str, Provider]], start: int) -> FeatureFlowError:
-    circle = chain[start:]
-    path = " <- ".join([*(f"`{f}` ({p.name})" for f, p in circle), f"`{circle[0][0]}`"])
+def _first_lack(
+    wanted: str, declared: Mapping[str, Sequence[Provider]], derivable: Set[str]
+) -> tuple[list[tuple[str, Provider]], str] | None:
+    """The shortest chain of needs to a feature without a provider, and that feature.
+
+    A need is a feature with the provider whose lack is followed. There is no such chain if
+    everything that is lacking has providers, which then lack each other.
+    """
+    reader: dict[str, tuple[str, Provider] | None] = {wanted: None}
+    agenda = deque([wanted])
+    while agenda:
+        feature = agenda.popleft()
+        if not declared[feature]:
+            needs: list[tuple[str, Provider]] = []
+            need = reader[feature]
+            while need is not None:
+                needs.append(need)
+                need = reader[need[0]]
+            return needs[::-1], feature
+        for provider in declared[feature]:
+            for name in provider.reads:
+                if name not in derivable and name not in reader:
+                    reader[name] = (feature, provider)
+                    agenda.append(name)
+    return None
+
+
+def _circle(
+    wanted: str, declared: Mapping[str, Sequence[Provider]], derivable: Set[str]
+) -> list[tuple[str, Provider]]:
+    """The cycle into which a feature leads when everything lacking has a provider."""
+    path: dict[str, Provider] = {}
+    feature = wanted
+    while feature not in path:
+        path[feature] = declared[feature][0]
+        feature = next(name for name in path[feature].reads if name not in derivable)
+    steps = list(path.items())
+    return steps[list(path).index(feature) :]
+
+
+def _cycle(target: Target, circle: Sequence[tuple[str, Provider]]) -> FeatureFlowError:
+    first = circle[0][0]
+    steps = [f"`{feature}` ({provider.name})" for feature, provider in circle]
+    path = " <- ".join([*_abridged(steps), f"`{first}`"])
     return CyclicFlow(
-        f"target `{target.name}` needs `{circle[0][0]}`, which can only be derived from itself.",
-        where=[describe(target), *(describe(provider) for _, provider in circle)],
+        f"target `{target.name}` needs `{first}`, which can only be derived from itself.",
+        where=_abridged_places([describe(target), *(describe(p) for _, p in circle)]),
         why=f"the cycle, read as 'is derived from': {path}",
         fix="rename the output of one of these stages, or add a source of one of the features.",
     )
 
 
 def _mixed(
+    project: Project,
     target: Target,
-    entity: Entity,
+    reader: Provider | Target,
     feature: str,
     owner: Entity,
-    chain: list[tuple[str, Provider]],
-    needs: str,
-    project: Project,
+    entity: Entity,
+    why: str,
 ) -> FeatureFlowError:
-    reader = chain[-1][1] if chain else target
+    """A reader among an entity's rows needs a feature that only another entity, its owner, has."""
     other = next(
         (
             (name, provider)
@@ -161,8 +193,7 @@ def _mixed(
             *([describe(other[1])] if other else []),
             *([] if reader is target else [describe(target)]),
         ],
-        why=needs
-        + f"\n`{feature}` belongs to `{owner.name}` ({describe(foreign)[0]})"
+        why=f"{why}\n`{feature}` belongs to `{owner.name}` ({describe(foreign)[0]})"
         + (f", `{other[0]}` to `{entity.name}`" if other else "")
         + "; no relation says which row of one goes with which row of the other",
         fix=f"bring `{feature}` to `{entity.name}` in a source"
@@ -170,3 +201,18 @@ def _mixed(
     )
 
 
+_SHOWN = 12  # what fits on a screen beside the rest of the message
+
+
+def _abridged(lines: Sequence[str]) -> list[str]:
+    """The lines, without the middle where they are many."""
+    if len(lines) <= _SHOWN:
+        return list(lines)
+    half = _SHOWN // 2
+    return [*lines[:half], f"... ({len(lines) - 2 * half} more) ...", *lines[-half:]]
+
+
+def _abridged_places(places: Sequence[tuple[str, Location]]) -> list[tuple[str, Location]]:
+    """The declarations at both ends of a chain, which are where a mistake is."""
+    half = _SHOWN // 2
+    return [*places[:half], *places[max(half, len(places) - half) :]]

@@ -15,6 +15,7 @@ BUCKETS = 1000
 SEPARATOR = "\x1f"
 HEX_DIGITS = 15  # 60 bits, which fit into a signed 64-bit integer
 
+CELL = "cell"  # the column that partitions stored tables
 TRAIN = "train"
 TEST = "test"
 
@@ -50,18 +51,20 @@ class HashSplit:
 
     salt: str = "ff_assets"
     cells: Mapping[str, range] = field(
-        default_factory=lambda: {TRAIN: range(0, 800), TEST: range(800, BUCKETS)}
+        default_factory=lambda: {TRAIN: range(800), TEST: range(800, BUCKETS)}
     )
     location: Location = field(default_factory=caller_location, compare=False, repr=False)
 
     def __post_init__(self) -> None:
-        buckets = sorted(b for cell in self.cells.values() for b in cell)
-        if buckets != list(range(BUCKETS)) or set(self.cells) != {TRAIN, TEST}:
+        ranges = [r for r in self.cells.values() if isinstance(r, range) and r.step > 0]
+        buckets = sorted(position for r in ranges for position in r)
+        if set(self.cells) != {TRAIN, TEST} or buckets != list(range(BUCKETS)):
             raise DefinitionError(
                 "the split policy does not divide the buckets into train and test.",
                 where=[("HashSplit(...)", self.location)],
                 why=f"its cells are {dict(self.cells)}.",
-                fix=f"give {TRAIN!r} and {TEST!r} ranges that cover 0 to {BUCKETS - 1} once.",
+                fix=f"give {TRAIN!r} and {TEST!r} ascending ranges that together cover 0 to "
+                f"{BUCKETS - 1}, each once.",
             )
 
     def cell(self, key: str | int) -> str:

@@ -114,13 +114,6 @@ def steps_of(flow: Flow) -> tuple[Step, ...]:
 
 def steps_of_target(flow: Flow, target: str) -> tuple[Step, ...]:
     """Every step that a target needs, in topological order."""
-    wanted = {s for s in steps_of(flow) if s.kind is Kind.REGISTRATION}
-    wanted = {s for s in wanted if s.variant.target.name == target}
-    for variant in flow.variants_of(target):
-        for instance in variant.instances:
-            wanted.add(rows_of(instance))
-            if instance.is_estimator:
-                wanted.add(Step(Kind.MODEL, instance))
-        if variant.target.label is not None:
-            wanted.add(Step(Kind.EVALUATION, variant))
-    return tuple(s for s in steps_of(flow) if s in wanted)
+    variants = flow.variants_of(target)
+    subjects = {*variants, *(instance for variant in variants for instance in variant.instances)}
+    return tuple(step for step in steps_of(flow) if step.subject in subjects)

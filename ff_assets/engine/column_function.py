@@ -50,7 +50,7 @@ class NotPortableError(ValueError):
     """A function that would not work in a process that has only the model, and not the project."""
 
 
-class ColumnFunction(  # type: ignore[misc]  # pyspark's mixins disagree on the type of `read`
+class ColumnFunction(
     Transformer, HasInputCols, HasOutputCol, MLWritable, MLReadable["ColumnFunction"]
 ):
     """Adds the column `outputCol = function(inputCols...)`.

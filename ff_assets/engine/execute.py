@@ -165,7 +165,7 @@ class Execution:
                     return {"": self._registered(step)}
         except FeatureFlowError:
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:  # a library that exits must not end the run
             raise _explained(step, error) from error
         finally:
             self._release(step)
@@ -344,7 +344,7 @@ def _count_rows(path: Path) -> int:
     return sum(pq.read_metadata(file).num_rows for file in path.glob("*.parquet"))
 
 
-def _explained(step: Step, error: Exception) -> StageError:
+def _explained(step: Step, error: BaseException) -> StageError:
     """An error of Spark, or of a user's function, with the declaration it came from."""
     subject = step.subject
     declaration = subject.provider if isinstance(subject, Instance) else subject.target

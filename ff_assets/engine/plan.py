@@ -10,6 +10,7 @@ no more columns than their readers need.
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from ff_assets.core.declare import Source
 from ff_assets.core.fingerprint import Fingerprints
 from ff_assets.core.flow import Flow, Instance
 from ff_assets.core.split import TRAIN
@@ -77,6 +78,7 @@ class Plan:
         reused: step -> the records of what exists already, by cell ("" for the whole).
         todo: the steps that do something, in topological order, wanted or not.
         work: what is done with each instance that is touched.
+        tables: the instances whose rows are stored.
     """
 
     flow: Flow
@@ -85,6 +87,7 @@ class Plan:
     reused: Mapping[Step, Mapping[str, Record]]
     todo: tuple[Step, ...]
     work: Mapping[Instance, Work]
+    tables: frozenset[Instance]
 
     @property
     def fits(self) -> int:
@@ -103,7 +106,11 @@ def table_instances(flow: Flow) -> frozenset[Instance]:
     They are sources, stages with the policy `table`, and the outputs and labels of targets,
     which evaluations read.
     """
-    tables = {i for i in flow.instances if i.is_source or i.provider.materialization == "table"}
+    tables = {
+        instance
+        for instance in flow.instances
+        if isinstance(instance.provider, Source) or instance.provider.materialization == "table"
+    }
     for variant in flow.variants:
         names = [*variant.target.outputs, *filter(None, [variant.target.label])]
         tables.update(variant.features[name] for name in names)
@@ -151,7 +158,10 @@ def make_plan(
     """Work backwards from the steps that are wanted to what has to be done.
 
     Args:
+        flow: what the steps belong to.
         wanted: step -> cells (of no meaning for steps without cells).
+        fingerprints: of every instance that the wanted steps are made from.
+        store: where results are found.
         untrue: steps whose records speak of something that is gone, such as a deleted model
             version; they are done again.
     """
@@ -170,7 +180,7 @@ def make_plan(
     for step in reversed(order):
         decisions.decide(step, [c for c in cells_of.get(step, ()) if c not in reused[step]])
     work = {i: decisions.work[i] for i in flow.instances if i in decisions.work}
-    _plan_frames(work)
+    _FramePlanner(work).run()
     return Plan(
         flow=flow,
         fingerprints=fingerprints,
@@ -178,6 +188,7 @@ def make_plan(
         reused=reused,
         todo=tuple(step for step in order if step in decisions.todo),
         work=work,
+        tables=inventory.tables,
     )
 
 
@@ -236,72 +247,88 @@ class _Decisions:
         return self.work.setdefault(instance, Work(table=instance in self._inventory.tables))
 
 
-def _plan_frames(work: Mapping[Instance, Work]) -> None:
-    """Choose the base of every frame, then what each keeps and how often it is read."""
-    position = {instance: index for index, instance in enumerate(work)}
-    lineage: dict[Instance, frozenset[Instance]] = {}
-    for instance, own in work.items():
-        lineage[instance] = frozenset([instance])
-        if own.cells and not own.stored:
-            own.recipe = _recipe(instance.inputs, work, lineage, position)
-            lineage[instance] |= lineage[own.recipe.base].union(own.recipe.extend)
-        if own.fit:
-            reads = {**instance.inputs, **instance.fit_inputs}
-            own.fit_recipe = _recipe(reads, work, lineage, position)
-
-    for instance in reversed(work):
-        own = work[instance]
-        if own.table and own.write:
-            own.readers += 1
-        if own.recipe is not None:
-            base = work[own.recipe.base]
-            # What readers of this frame need of its base has to come through this frame.
-            base.kept |= {c for c in own.kept if c[0] in lineage[own.recipe.base]}
-            base.kept |= own.recipe.carried
-            base.readers += 1 if own.persist else own.readers
-        if own.fit_recipe is not None:
-            base = work[own.fit_recipe.base]
-            base.kept |= own.fit_recipe.carried
-            base.readers += 1
-
-
 _CANDIDATES = 8
 
 
-def _recipe(
-    reads: Mapping[str, Instance],
-    work: Mapping[Instance, Work],
-    lineage: Mapping[Instance, frozenset[Instance]],
-    position: Mapping[Instance, int],
-) -> Recipe:
-    """The cheapest way to get columns together: the fewest joins, then the fewest additions."""
+class _FramePlanner:
+    """Chooses the base of every frame, then what each keeps and how often it is read.
 
-    def cost(recipe: Recipe) -> tuple[int, int, int]:
-        joins = sum(work[instance].table for instance in recipe.extend)
-        return joins, len(recipe.extend), -position[recipe.base]
+    Args:
+        work: what is done with each instance, inputs before readers.
+    """
 
-    # Frames that hold more are likelier to hold the rest; stages of many inputs stay quick.
-    inputs = sorted(set(reads.values()), key=lambda i: (-len(lineage[i]), -position[i]))
-    return min((_based_on(i, reads, work, lineage, position) for i in inputs[:_CANDIDATES]), key=cost)
+    def __init__(self, work: Mapping[Instance, Work]) -> None:
+        self._work = work
+        self._position = {instance: index for index, instance in enumerate(work)}
+        self._added: dict[Instance, frozenset[Instance]] = {}  # what a frame adds to its base
+        self._held: dict[Instance, int] = {}  # how many instances a frame has columns of
 
+    def run(self) -> None:
+        """Complete the work on every instance."""
+        for instance, own in self._work.items():
+            self._added[instance], self._held[instance] = frozenset([instance]), 1
+            if own.cells and not own.stored:
+                own.recipe = self._recipe(instance.inputs)
+                self._added[instance] |= frozenset(own.recipe.extend)
+                self._held[instance] = self._held[own.recipe.base] + len(self._added[instance])
+            if own.fit:
+                own.fit_recipe = self._recipe({**instance.inputs, **instance.fit_inputs})
+        for instance in reversed(list(self._work)):
+            self._pass_on_reads(self._work[instance])
 
-def _based_on(
-    base: Instance,
-    reads: Mapping[str, Instance],
-    work: Mapping[Instance, Work],
-    lineage: Mapping[Instance, frozenset[Instance]],
-    position: Mapping[Instance, int],
-) -> Recipe:
-    """Add to a base's frame what is read and not in it, views with what they read in turn."""
-    carried: set[Column] = set()
-    extend: set[Instance] = set()
-    agenda = list(reads.items())
-    while agenda:
-        feature, instance = agenda.pop()
-        if instance in lineage[base]:
-            carried.add((instance, feature))
-        elif instance not in extend:
-            extend.add(instance)
-            if not work[instance].table:
-                agenda.extend(instance.inputs.items())
-    return Recipe(base, tuple(sorted(extend, key=position.__getitem__)), frozenset(carried))
+    def _pass_on_reads(self, own: Work) -> None:
+        """Tell the base of a frame, all of whose readers are known, what is read of it."""
+        if own.table and own.write:
+            own.readers += 1
+        if own.recipe is not None:
+            base = self._work[own.recipe.base]
+            # What readers of this frame need of its base has to come through this frame.
+            base.kept |= {column for column in own.kept if self._holds(own.recipe.base, column[0])}
+            base.kept |= own.recipe.carried
+            base.readers += 1 if own.persist else own.readers
+        if own.fit_recipe is not None:
+            base = self._work[own.fit_recipe.base]
+            base.kept |= own.fit_recipe.carried
+            base.readers += 1
+
+    def _holds(self, frame: Instance, instance: Instance) -> bool:
+        """Whether the frame of an instance has the columns of another one.
+
+        It has its own, those added to it, and those of its base. A set of all of them for each
+        frame would make long chains quadratic.
+        """
+        while self._position[frame] >= self._position[instance]:
+            if instance in self._added[frame]:
+                return True
+            recipe = self._work[frame].recipe
+            if recipe is None:
+                return False
+            frame = recipe.base
+        return False
+
+    def _recipe(self, reads: Mapping[str, Instance]) -> Recipe:
+        """The cheapest way to get columns together: the fewest joins, then the fewest additions."""
+
+        def cost(recipe: Recipe) -> tuple[int, int, int]:
+            joins = sum(self._work[instance].table for instance in recipe.extend)
+            return joins, len(recipe.extend), -self._position[recipe.base]
+
+        # Frames that hold more are likelier to hold the rest; stages of many inputs stay quick.
+        inputs = sorted(set(reads.values()), key=lambda i: (-self._held[i], -self._position[i]))
+        return min((self._based_on(base, reads) for base in inputs[:_CANDIDATES]), key=cost)
+
+    def _based_on(self, base: Instance, reads: Mapping[str, Instance]) -> Recipe:
+        """Add to a base's frame what is read and not in it, views with what they read in turn."""
+        carried: set[Column] = set()
+        extend: set[Instance] = set()
+        agenda = list(reads.items())
+        while agenda:
+            feature, instance = agenda.pop()
+            if self._holds(base, instance):
+                carried.add((instance, feature))
+            elif instance not in extend:
+                extend.add(instance)
+                if not self._work[instance].table:
+                    agenda.extend(instance.inputs.items())
+        order = tuple(sorted(extend, key=self._position.__getitem__))
+        return Recipe(base, order, frozenset(carried))

@@ -18,6 +18,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ff_assets.core.errors import DataError
 from ff_assets.settings import Settings, replacing
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ COLLECTIONS = {
 ROWS = 23_703
 
 
-class DatasetError(RuntimeError):
+class DatasetError(DataError):
     """An example data set is missing, could not be fetched, or is not what it should be."""
 
 
@@ -51,7 +52,9 @@ def snippets_path() -> Path:
     path = _cache()
     if not path.is_file():
         raise DatasetError(
-            f"The example data is not at {path}. Fetch it once (2.3 MB) with: make data"
+            "the example data has not been fetched.",
+            why=f"{path} does not exist.",
+            fix="fetch it once (2.3 MB) with `make data`.",
         )
     return path
 

@@ -9,7 +9,6 @@ from pyspark.ml.feature import (
     HashingTF,
     NGram,
     RegexTokenizer,
-    StopWordsRemover,
     VectorAssembler,
     Word2Vec,
 )
@@ -47,18 +46,33 @@ snippets = Source(
     description="Tweets and snippets of films, products and editorials, rated by about 20 people.",
 )
 
-tokens = stage(RegexTokenizer, inputCol="text", outputCol="tokens", pattern=r"[^\w'!?:;()]+")
-words = stage(StopWordsRemover, inputCol="tokens", outputCol="words")
+tokens = stage(RegexTokenizer, inputCol="text", outputCol="tokens", pattern=r"\W+")
 
-# Three providers of one feature: three variants of every target that needs it.
+# Three providers of `text_vector`: three variants of every target that needs it.
 counts = stage(CountVectorizer, inputCol="tokens", outputCol="term_counts", minDF=2.0)
 tfidf = stage(IDF, inputCol="term_counts", outputCol="text_vector").named("tfidf")
+
 word2vec = stage(
-    Word2Vec, inputCol="tokens", outputCol="text_vector", vectorSize=64, seed=1
+    Word2Vec,
+    inputCol="tokens",
+    outputCol="text_vector",
+    vectorSize=64,
+    minCount=2,
+    maxIter=5,
+    seed=1,
 ).named("word2vec")
+
 pairs = stage(NGram, inputCol="tokens", outputCol="token_pairs", n=2)
+
+
+@feature(entity=review, owner="team:nlp")
+def ngrams(tokens: Column, token_pairs: Column) -> Column:
+    """Single words and pairs of words."""
+    return F.concat(tokens, token_pairs)
+
+
 hashed = stage(
-    HashingTF, inputCol="token_pairs", outputCol="text_vector", numFeatures=1 << 14
+    HashingTF, inputCol="ngrams", outputCol="text_vector", numFeatures=1 << 14
 ).named("hashed_ngrams")
 
 
@@ -68,15 +82,15 @@ def exclamations(text: Column) -> Column:
     return (F.length(text) - F.length(F.translate(text, "!", ""))).cast("double")
 
 
-signals = stage(
-    VectorAssembler, inputCols=["text_vector", "exclamations"], outputCol="signals"
-)
+signals = stage(VectorAssembler, inputCols=["text_vector", "exclamations"], outputCol="signals")
+
 sentiment = stage(
     LogisticRegression,
     featuresCol="signals",
     labelCol="is_positive",
     predictionCol="sentiment",
     regParam=0.01,
+    standardization=False,
 )
 severity = stage(
     LogisticRegression,
@@ -84,6 +98,7 @@ severity = stage(
     labelCol="is_severe",
     predictionCol="severity",
     regParam=0.01,
+    standardization=False,
 )
 
 sentiment_target = Target(

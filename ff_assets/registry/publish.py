@@ -233,7 +233,8 @@ class PortableStage(Protocol):
 def _needs(model: "PipelineModel") -> tuple[dict[str, Path], list[str]]:
     """Source files by module name, and pinned requirements. MLflow adds its own version to them."""
     code: dict[str, Path] = {}
-    modules = {"pyspark", "numpy"}
+    # The latter three come with MLflow in any version, and Spark's Python side is particular.
+    modules = {"pyspark", "numpy", "pandas", "pyarrow"}
     for stage in model.stages:
         kind = type(stage)
         package = kind.__module__.partition(".")[0]
@@ -250,19 +251,17 @@ def _needs(model: "PipelineModel") -> tuple[dict[str, Path], list[str]]:
             )
         else:
             modules.add(package)
-    if "pandas" in modules:  # Spark hands columns to pandas functions through Arrow.
-        modules.add("pyarrow")
     return code, sorted(map(_pinned, modules))
 
 
 def _pinned(module: str) -> str:
     distribution = _distributions().get(module)
-    if distribution is None:
+    if distribution is None or module == _PROJECT:
         raise PublishError(
             f"the model needs module {module!r}, which would be missing where it is loaded.",
-            why="the module belongs to no installed package, so no requirement can name it.",
-            fix=f"install it as a package, or move what is needed from it below {_PROJECT}/: a "
-            "@feature function takes that along.",
+            why="it is not part of an installed package that a requirement could name.",
+            fix=f"install it as a package, or move what is needed from it below {_PROJECT}/ and "
+            "import the functions by name: a @feature function takes them along.",
         )
     return f"{distribution}=={metadata.version(distribution)}"
 

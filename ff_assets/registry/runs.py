@@ -6,6 +6,7 @@ hook at the end of the process for the run's status. Here the run is opened when
 asks for it, ends with the status that the Dagster run has, and every setting is put back.
 """
 
+import fcntl
 import logging
 import os
 import threading
@@ -279,7 +280,6 @@ def _tracking_uri(uri: str) -> Iterator[None]:
 @contextmanager
 def _initialisation_lock(tracking_uri: str) -> Iterator[None]:
     """Keeps two processes from making the tables of one new SQLite store at the same time."""
-    from filelock import FileLock
     from sqlalchemy.engine import make_url
 
     if not tracking_uri.startswith("sqlite:"):
@@ -289,5 +289,6 @@ def _initialisation_lock(tracking_uri: str) -> Iterator[None]:
     file.parent.mkdir(parents=True, exist_ok=True)
     # Where this fails, MLflow would try again for minutes.
     file.open("ab").close()
-    with FileLock(f"{file}.lock"):
+    with file.with_name(f"{file.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
         yield

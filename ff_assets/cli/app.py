@@ -1,0 +1,67 @@
+"""The commands of `ff` and their options."""
+
+import sys
+from typing import Annotated
+
+import typer
+
+from ff_assets.cli import output
+from ff_assets.core.errors import FeatureFlowError
+
+app = typer.Typer(
+    help="Declared stages, inferred pipelines, honest metrics.",
+    epilog="Exit codes: 0 done, 1 something is wrong (it is said what), 2 wrong usage, "
+    "130 interrupted.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")]
+OneTarget = Annotated[str | None, typer.Argument(help="A target; all of them if left out.")]
+SomeTargets = Annotated[list[str] | None, typer.Argument(help="Targets; all of them if left out.")]
+
+
+@app.command()
+def check(json: Json = False) -> None:
+    """Check all declarations: inference, names and types, as loading them in Dagster does."""
+    from ff_assets.cli.check import check_project
+
+    output.show(check_project(), json)
+
+
+@app.command()
+def plan(target: OneTarget = None, json: Json = False) -> None:
+    """Show variants and stages, and what a run would reuse or compute. Starts no Spark."""
+    from ff_assets.cli.plan import plan_project
+
+    output.show(plan_project(target), json)
+
+
+@app.command()
+def run(targets: SomeTargets = None, json: Json = False) -> None:
+    """Fit, evaluate and register the variants of targets, in one run with one Spark session."""
+    from ff_assets.cli.run import run_targets
+
+    output.show(run_targets(targets or [], quiet=json), json)
+
+
+@app.command()
+def doctor(json: Json = False) -> None:
+    """Look at Java, memory, versions and paths, and say how to mend what is wrong."""
+    from ff_assets.cli.doctor import examine
+
+    output.show(examine(), json)
+
+
+def main() -> None:
+    """Run `ff`. Errors that are raised on purpose are shown without a trace."""
+    as_json = "--json" in sys.argv[1:]
+    try:
+        app()
+    except FeatureFlowError as error:
+        output.show_error(error, as_json)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -1,0 +1,101 @@
+"""`ff plan`."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from ff_assets.cli.project import load_flow
+from ff_assets.core.fingerprint import Fingerprints
+from ff_assets.core.flow import Flow
+from ff_assets.core.steps import CELLS, Kind, Step, steps_of, steps_of_target
+from ff_assets.engine.plan import Plan, make_plan
+from ff_assets.engine.sources import stated_version
+from ff_assets.engine.store import Store
+from ff_assets.engine.versions import engine_version, unversioned_sources, upstream
+from ff_assets.settings import Settings
+
+
+@dataclass(frozen=True)
+class Planned:
+    """What a run would do.
+
+    Attributes:
+        steps: the steps of the run, in order.
+        unknown: steps behind a source that states no version: whether they can be reused is
+            known only when the source has been read.
+    """
+
+    flow: Flow
+    plan: Plan
+    steps: tuple[Step, ...]
+    unknown: frozenset[Step]
+    exit_code: int = 0
+
+    def state(self, step: Step) -> str:
+        """`reuse`, `compute` or `unknown`."""
+        if step in self.unknown:
+            return "unknown"
+        return "compute" if step in self.plan.todo else "reuse"
+
+    def as_dict(self) -> dict[str, Any]:
+        return {
+            "variants": [s.variant.name for s in self.steps if s.kind is Kind.REGISTRATION],
+            "steps": [{"step": s.name, "state": self.state(s)} for s in self.steps],
+            "fits": self.plan.fits,
+            "spark": self.plan.needs_spark or bool(self.unknown),
+        }
+
+    def print(self, console: Console) -> None:
+        variants = [s.variant for s in self.steps if s.kind is Kind.REGISTRATION]
+        table = Table("variant", "pipeline", box=None, pad_edge=False)
+        for variant in variants:
+            chain = " → ".join(i.provider.name for i in variant.serving_instances())
+            table.add_row(escape(variant.name), chain)
+        console.print(table)
+        console.print()
+        table = Table("step", "", "kept as", box=None, pad_edge=False)
+        colours = {"reuse": "green", "compute": "yellow", "unknown": "magenta"}
+        for step in self.steps:
+            state = self.state(step)
+            table.add_row(escape(step.name), f"[{colours[state]}]{state}[/]", self._kept(step))
+        console.print(table)
+        states = [self.state(step) for step in self.steps]
+        counts = ", ".join(f"{states.count(s)} {s}" for s in colours if states.count(s))
+        spark = "" if self.plan.needs_spark or self.unknown else "; no Spark is needed"
+        console.print(
+            f"\n{len(variants)} variants, {len(self.steps)} steps: {counts}; "
+            f"{self.plan.fits} fits{spark}"
+        )
+
+    def _kept(self, step: Step) -> str:
+        if step.kind is not Kind.FEATURE:
+            return ""
+        return "table" if step.instance in self.plan.tables else "view"
+
+
+def plan_project(target: str | None) -> Planned:
+    """Plan a run of one target, or of all, from what sources state and the store holds.
+
+    Raises:
+        DefinitionError: a declaration is wrong, or there is no such target.
+        DataError: a source cannot state its version.
+    """
+    flow = load_flow()
+    if target is not None:
+        flow.project.target(target)
+    steps = steps_of(flow) if target is None else steps_of_target(flow, target)
+    instances = upstream(flow, steps)
+    unread = unversioned_sources(instances)
+    versions = {
+        i.provider.name: "not read yet" if i in unread else str(stated_version(i.provider))
+        for i in instances
+        if i.is_source
+    }
+    fingerprints = Fingerprints(flow.project.split, versions, engine_version())
+    fingerprints.add(instances)
+    plan = make_plan(flow, dict.fromkeys(steps, CELLS), fingerprints, Store(Settings.load().store))
+    behind = {s for s in steps if set(unread) & set(upstream(flow, [s]))}
+    return Planned(flow, plan, steps, frozenset(behind))

@@ -1,0 +1,200 @@
+"""`ff run`: the jobs of Dagster's UI without a browser, on the same instance and store."""
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import dagster as dg
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from ff_assets.assets.build import build_definitions
+from ff_assets.assets.jobs import ALL_CELLS, EVERYTHING, fit_job_name
+from ff_assets.assets.specs import asset_key
+from ff_assets.cli.output import errors
+from ff_assets.cli.progress import PROGRESS_LOGGER, progress_logger
+from ff_assets.cli.project import load_flow
+from ff_assets.core.flow import Flow, Variant
+from ff_assets.core.steps import Kind, Step, steps_of_target
+from ff_assets.engine.metrics import PRIMARY
+from ff_assets.settings import Settings
+
+Metadata = dict[str, Any]
+
+
+@dataclass
+class Ran:
+    """What a run has done.
+
+    Attributes:
+        targets: the targets that were asked for.
+        results: asset key -> what was recorded of it, last cell last.
+        status: Dagster's status of the run.
+        failure: what the run says of its failure.
+    """
+
+    flow: Flow
+    targets: tuple[str, ...]
+    run_id: str
+    seconds: float = 0.0
+    status: str = "FAILURE"
+    failure: str = ""
+    results: dict[dg.AssetKey, Metadata] = field(default_factory=dict)
+
+    @property
+    def exit_code(self) -> int:
+        return {"SUCCESS": 0, "CANCELED": 130}.get(self.status, 1)
+
+    def as_dict(self) -> dict[str, Any]:
+        return {
+            "run_id": self.run_id,
+            "status": self.status,
+            "seconds": round(self.seconds, 1),
+            "failure": self.failure,
+            "variants": [self._row(variant) for variant in self._variants()],
+        }
+
+    def print(self, console: Console) -> None:
+        table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+        for name in ("variant", "on test", "95% interval", "rows", "seconds", "steps", "model"):
+            table.add_column(name, no_wrap=True)
+        for variant in self._variants():
+            row = self._row(variant)
+            low_high = row["interval"]
+            computed = row["steps"] - row["reused"]
+            table.add_row(
+                escape(row["variant"]),
+                "[red]none[/]" if row["value"] is None else f"{row['metric']} {row['value']:.4f}",
+                f"{low_high[0]:.4f} to {low_high[1]:.4f}" if low_high else "",
+                f"{row['rows']:,}" if row["rows"] else "",
+                f"{row['seconds']:.1f}",
+                f"{computed} computed, {row['reused']} reused" if computed else "all reused",
+                row["registered"] or "",
+            )
+        console.print()
+        console.print(table)
+        if any(self._row(variant)["seconds"] for variant in self._variants()):
+            console.print("\nseconds: work on the variant's steps, those it shares included")
+        colour = "green" if self.exit_code == 0 else "red"
+        console.print(
+            f"\n[{colour}]{self.status}[/] in {self.seconds:.0f} s, Dagster run {self.run_id[:8]}"
+        )
+        if self.failure:
+            console.print(self.failure, markup=False, soft_wrap=True)
+
+    def _variants(self) -> Iterator[Variant]:
+        for target in self.targets:
+            yield from self.flow.variants_of(target)
+
+    def _row(self, variant: Variant) -> dict[str, Any]:
+        steps = _steps_of_variant(self.flow, variant)
+        known = [self.results[asset_key(s)] for s in steps if asset_key(s) in self.results]
+        evaluation = self.results.get(asset_key(Step(Kind.EVALUATION, variant)), {})
+        registration = self.results.get(asset_key(Step(Kind.REGISTRATION, variant)), {})
+        metric = PRIMARY.get(variant.target.task or "", "")
+        low = evaluation.get(f"{metric}_test_low")
+        return {
+            "variant": variant.name,
+            "metric": metric,
+            "value": evaluation.get(f"{metric}_test"),
+            "interval": None if low is None else [low, evaluation[f"{metric}_test_high"]],
+            "rows": evaluation.get("rows_test"),
+            "seconds": sum(m["seconds"] for m in known if not m["reused"]),
+            "steps": len(steps),
+            "reused": sum(m["reused"] for m in known),
+            "registered": registration.get("registered_model"),
+        }
+
+
+def _steps_of_variant(flow: Flow, variant: Variant) -> list[Step]:
+    mine = set(variant.instances)
+    return [
+        step
+        for step in steps_of_target(flow, variant.target.name)
+        if step.subject is variant or step.subject in mine
+    ]
+
+
+def run_targets(targets: Sequence[str], quiet: bool) -> Ran:
+    """Run targets (all, if none is named) as one Dagster run in this process.
+
+    Args:
+        quiet: show no progress.
+
+    Raises:
+        DefinitionError: a declaration is wrong, or there is no such target.
+    """
+    flow = load_flow()
+    names = tuple(dict.fromkeys(targets)) or tuple(t.name for t in flow.project.targets)
+    steps = [step for name in names for step in steps_of_target(flow, flow.project.target(name).name)]
+    keys = frozenset(asset_key(step) for step in steps)
+    settings = Settings.load().prepare()
+    definitions = build_definitions(flow.project, settings)
+    whole = len(names) == len(flow.project.targets)
+    job_name = fit_job_name(names[0]) if len(names) == 1 else EVERYTHING
+    job = definitions.resolve_job_def(job_name)
+    if len(names) > 1 and not whole:
+        job = job.get_subset(asset_selection=keys)
+    with progress_logger(errors, quiet) as logger, dg.DagsterInstance.get() as instance:
+        return _execute(flow, names, job.with_logger_defs({PROGRESS_LOGGER: logger}), instance)
+
+
+def _execute(
+    flow: Flow, targets: tuple[str, ...], job: dg.JobDefinition, instance: dg.DagsterInstance
+) -> Ran:
+    # Dagster's public ways of running a job in this process leave out the code location, and with
+    # it the links and the re-execution of the run in the UI.
+    from dagster._core.definitions.job_base import InMemoryJob
+    from dagster._core.execution.api import execute_run_iterator
+    from dagster._core.remote_origin import InProcessCodeLocationOrigin, RemoteRepositoryOrigin
+    from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
+
+    location = InProcessCodeLocationOrigin(
+        loadable_target_origin=LoadableTargetOrigin(module_name="ff_assets.definitions"),
+        location_name="ff_assets",
+    )
+    run = instance.create_run_for_job(
+        job_def=job,
+        tags={**ALL_CELLS, "ff/launched_by": "ff run"},
+        run_config={"loggers": {PROGRESS_LOGGER: {}}},
+        asset_selection=job.asset_selection,
+        remote_job_origin=RemoteRepositoryOrigin(location, "__repository__").get_job_origin(
+            job.name
+        ),
+    )
+    ran = Ran(flow, targets, run.run_id)
+    began = time.monotonic()
+    for event in execute_run_iterator(InMemoryJob(job), run, instance):
+        if event.is_step_materialization:
+            materialization = event.step_materialization_data.materialization
+            ran.results[materialization.asset_key] = {
+                name: getattr(value, "value", None)
+                for name, value in materialization.metadata.items()
+            }
+        elif event.is_step_failure:
+            error = event.step_failure_data.error
+            if error is not None and error.cls_name in _INTERRUPTS:
+                instance.report_run_canceling(run)  # so that the run ends as CANCELED
+            else:
+                ran.failure = _failure_text(event)
+    finished = instance.get_run_by_id(run.run_id)
+    assert finished is not None
+    ran.status = finished.status.value
+    ran.seconds = time.monotonic() - began
+    return ran
+
+
+_INTERRUPTS = ("DagsterExecutionInterruptedError", "KeyboardInterrupt")
+
+
+def _failure_text(event: dg.DagsterEvent) -> str:
+    data = event.step_failure_data
+    if data.user_failure_data is not None:
+        return data.user_failure_data.description or ""
+    error = data.error
+    while error is not None and error.cause is not None:
+        error = error.cause
+    return error.message.strip() if error is not None else ""
+

@@ -1,0 +1,53 @@
+"""What can be a name. Names become columns, asset keys and file names."""
+
+import re
+from collections.abc import Sequence
+
+from ff_assets.core.errors import DefinitionError, Location
+from ff_assets.core.split import CELL
+
+_NAME = re.compile(r"[A-Za-z](_?[A-Za-z0-9])*")
+
+
+def check_name(kind: str, name: object, location: Location) -> None:
+    """Refuse what cannot be the name of a declaration, feature or key.
+
+    Raises:
+        DefinitionError: it is no name, or one that is reserved.
+    """
+    where = [(f"{kind} {name!r}", location)]
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        raise DefinitionError(
+            f"{name!r} cannot be the name of a {kind}.",
+            where=where,
+            why="names become columns and asset keys, where a leading underscore marks what is "
+            "private to a stage and a double underscore joins names.",
+            fix="use ASCII letters, digits and single underscores in between.",
+        )
+    if kind in ("feature", "key") and name.lower() == CELL:
+        raise DefinitionError(
+            f"{name!r} cannot be the name of a {kind}.",
+            where=where,
+            why=f"stored tables are partitioned by a column `{CELL}` (train or test), and Spark "
+            "does not tell upper from lower case.",
+            fix="give the column another name; a source's loader can rename it.",
+        )
+
+
+def check_names(what: str, names: object, where: list[tuple[str, Location]]) -> None:
+    """Refuse a bare string, whose letters would pass for names, and what holds no names.
+
+    Raises:
+        DefinitionError: it is no list of names.
+    """
+    if (
+        isinstance(names, str)
+        or not isinstance(names, Sequence)
+        or not all(isinstance(name, str) for name in names)
+    ):
+        raise DefinitionError(
+            f"{what} must be a list of names.",
+            where=where,
+            why=f"it was given {names!r}.",
+            fix=f"write {[names]!r}." if isinstance(names, str) else 'for example ["sentiment"].',
+        )

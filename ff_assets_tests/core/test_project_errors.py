@@ -1,0 +1,238 @@
+"""Declarations that are right alone and wrong together are refused with all their places."""
+
+from types import ModuleType
+
+import pytest
+from pyspark.ml.feature import (
+    IDF,
+    CountVectorizer,
+    RegexTokenizer,
+    StopWordsRemover,
+    VectorAssembler,
+)
+
+from ff_assets.core.declare import Entity, Source, Target, stage
+from ff_assets.core.errors import (
+    CyclicFlow,
+    DefinitionError,
+    DuplicateName,
+    MixedEntities,
+    UnreachableOutput,
+    VariantExplosion,
+)
+from ff_assets.core.flow import infer
+from ff_assets.core.project import Project
+from ff_assets.core.split import HashSplit
+from ff_assets_tests.core.refusal import lines, names, refused
+
+review = Entity("review", key="review_id")
+product = Entity("product", key="product_id")
+texts = Source("texts", entity=review, load=len, features={"text": "string", "good": "double"})
+tokens = stage(RegexTokenizer, inputCol="text", outputCol="tokens")
+
+
+# Declarations that do not go together
+
+
+def test_duplicate_stage():
+    first = stage(CountVectorizer, inputCol="tokens", outputCol="vector")
+    second = stage(IDF, inputCol="tokens", outputCol="vector")
+    error = refused(DuplicateName, lambda: Project((texts,), (tokens, first, second)))
+    assert "first = stage(" in lines(error)[0]
+    assert "second = stage(" in lines(error)[1]
+    assert '.named("...")' in error.fix
+    Project((texts,), (tokens, first.named("counts"), second))
+
+
+def test_duplicate_target():
+    first, second = (Target("t", outputs=["tokens"]) for _ in range(2))
+    error = refused(DuplicateName, lambda: Project((texts,), (tokens,), (first, second)))
+    assert "two declarations of a target are named `t`" in error.what
+
+
+def test_one_entity_with_two_keys():
+    other = Entity("review", key="id")
+    more = Source("more", entity=other, load=len, features={"stars": "double"})
+    for project in (
+        lambda: Project((texts, more)),
+        lambda: Project((texts,), (), (Target("t", outputs=["text"], entity=other),)),
+    ):
+        error = refused(DuplicateName, project)
+        assert lines(error) == [
+            'review = Entity("review", key="review_id")',
+            'other = Entity("review", key="id")',
+        ]
+
+
+def test_stage_that_provides_a_key():
+    keyed = stage(RegexTokenizer, inputCol="text", outputCol="review_id")
+    error = refused(DefinitionError, lambda: Project((texts,), (keyed,)))
+    assert names(error)[0] == "keyed"
+    assert lines(error)[1] == 'review = Entity("review", key="review_id")'
+    assert "`review_id`, which is the key of entity `review`" in error.what
+    # For another entity it is a column like any other, such as one that refers to a review.
+    sold = Source("sold", entity=product, load=len, features={"text": "string"})
+    Project((texts, sold), (keyed.of(product),))
+
+
+def test_features_that_differ_in_case():
+    upper = stage(RegexTokenizer, inputCol="text", outputCol="Tokens")
+    error = refused(DuplicateName, lambda: Project((texts,), (tokens, upper)))
+    assert names(error)[0] == "tokens"
+    assert names(error)[1] == "upper"
+    of_products = Source("sold", entity=product, load=len, features={"Text": "string"})
+    Project((texts, of_products), (tokens,))
+
+
+def test_choice_of_an_unknown_provider():
+    target = Target("t", outputs=["tokens"], choose={"tokens": ["token"]})
+    error = refused(DefinitionError, lambda: Project((texts,), (tokens,), (target,)))
+    assert names(error)[0] == "target"
+    assert "chooses `token` for `tokens`" in error.what
+    assert "nearest existing names: tokens" in error.why
+
+
+def test_choice_for_an_unknown_feature():
+    target = Target("t", outputs=["tokens"], choose={"tokns": ["tokens"]})
+    error = refused(DefinitionError, lambda: Project((texts,), (tokens,), (target,)))
+    assert "which nothing provides" in error.what
+    assert "nearest existing names: tokens" in error.why
+
+
+def test_two_split_policies():
+    module = ModuleType("flows")
+    module.one, module.two = HashSplit("one"), HashSplit("two")
+    error = refused(DuplicateName, lambda: Project.collect([module]))
+    assert len(error.where) == 2
+    assert 'HashSplit("two")' in lines(error)[1]
+
+
+@pytest.mark.parametrize(
+    "cells",
+    [
+        {"train": range(1000)},
+        {"train": range(800), "test": range(799, 1000)},
+        {"train": range(800), "test": range(801, 1000)},
+        {"train": range(800), "test": range(800, 1001)},
+        {"train": range(800), "test": range(800, 900), "dev": range(900, 1000)},
+        {"train": range(800), "test": range(999, 799, -1)},
+        {"train": range(800), "test": list(range(800, 1000))},
+    ],
+)
+def test_split_that_does_not_divide(cells: dict[str, range]):
+    error = refused(DefinitionError, lambda: HashSplit(cells=cells))
+    assert "HashSplit(cells=cells)" in lines(error)[0]
+
+
+# What cannot be derived
+
+
+def test_unreachable_output():
+    counts = stage(CountVectorizer, inputCol="tokns", outputCol="counts")
+    tfidf = stage(IDF, inputCol="counts", outputCol="tfidf")
+    target = Target("t", outputs=["tfidf"])
+    error = refused(
+        UnreachableOutput, lambda: infer(Project((texts,), (tokens, counts, tfidf), (target,)))
+    )
+    assert error.what == "stage `counts` reads `tokns`, which nothing provides for entity `review`."
+    assert names(error) == ["target", "tfidf", "counts"]
+    assert error.why.splitlines() == [
+        "target `t` wants `tfidf`",
+        "`tfidf` is provided by `tfidf`, which reads `counts`",
+        "`counts` is provided by `counts`, which reads `tokns`",
+        "nothing provides `tokns`; nearest existing names: tokens",
+    ]
+
+
+def test_output_that_nothing_provides():
+    target = Target("t", outputs=["tokns"])
+    error = refused(UnreachableOutput, lambda: infer(Project((texts,), (tokens,), (target,))))
+    assert error.what == "target `t` wants `tokns`, which nothing provides for entity `review`."
+    assert "nearest existing names: tokens" in error.why
+
+
+def test_key_that_is_read():
+    target = Target("t", outputs=["words"])
+    words = stage(RegexTokenizer, inputCol="review_id", outputCol="words")
+    error = refused(UnreachableOutput, lambda: infer(Project((texts,), (words,), (target,))))
+    assert "stage `words` reads `review_id`, which is the key" in error.what
+
+
+def test_choice_of_nothing():
+    target = Target("t", outputs=["tokens"], choose={"tokens": []})
+    error = refused(UnreachableOutput, lambda: infer(Project((texts,), (tokens,), (target,))))
+    assert "allows no provider of `tokens`" in error.what
+    assert "choose={'tokens': []}" in error.why
+
+
+def test_no_source():
+    target = Target("t", outputs=["tokens"])
+    error = refused(UnreachableOutput, lambda: infer(Project((), (tokens,), (target,))))
+    assert "declares no source" in error.what
+
+
+def test_cycle():
+    one = stage(StopWordsRemover, inputCol="three", outputCol="one")
+    two = stage(StopWordsRemover, inputCol="one", outputCol="two")
+    three = stage(StopWordsRemover, inputCol="two", outputCol="three")
+    last = stage(StopWordsRemover, inputCol="two", outputCol="last")
+    target = Target("t", outputs=["last"])
+    error = refused(
+        CyclicFlow, lambda: infer(Project((texts,), (one, two, three, last), (target,)))
+    )
+    assert error.what == "target `t` needs `two`, which can only be derived from itself."
+    assert error.why.endswith("`two` (two) <- `one` (one) <- `three` (three) <- `two`")
+    assert names(error) == ["target", "two", "one", "three"]
+
+
+def test_a_missing_feature_is_said_rather_than_a_cycle_around_it():
+    there = stage(StopWordsRemover, inputCol="back", outputCol="there")
+    back = stage(StopWordsRemover, inputCol="there", outputCol="back")
+    other = stage(StopWordsRemover, inputCol="tokns", outputCol="there").named("other")
+    target = Target("t", outputs=["there"])
+    error = refused(
+        UnreachableOutput, lambda: infer(Project((texts,), (there, back, other), (target,)))
+    )
+    assert "stage `other` reads `tokns`" in error.what
+
+
+def test_mixed_entities():
+    sold = Source("sold", entity=product, load=len, features={"price": "double"})
+    mixed = stage(VectorAssembler, inputCols=["good", "price"], outputCol="mixed")
+    target = Target("t", outputs=["mixed"])
+    error = refused(MixedEntities, lambda: infer(Project((texts, sold), (mixed,), (target,))))
+    assert "stage 'mixed' reads `price` of entity `product` for rows of entity" in error.what
+    assert names(error) == ["mixed", "sold", "texts", "target"]
+    assert "`price` belongs to `product` (source 'sold'), `good` to `review`" in error.why
+
+
+def test_target_that_wants_of_two_entities():
+    sold = Source("sold", entity=product, load=len, features={"price": "double"})
+    target = Target("t", outputs=["tokens"], keep=["price"])
+    error = refused(MixedEntities, lambda: infer(Project((texts, sold), (tokens,), (target,))))
+    assert "target 't' wants `price` of entity `product`" in error.what
+
+
+def test_ambiguous_entity():
+    sold = Source("sold", entity=product, load=len, features={"text": "string"})
+    target = Target("t", outputs=["tokens"])
+    error = refused(DefinitionError, lambda: infer(Project((texts, sold), (tokens,), (target,))))
+    assert "for several entities: `review`, `product`" in error.what
+    assert lines(error) == [
+        'target = Target("t", outputs=["tokens"])',
+        'review = Entity("review", key="review_id")',
+        'product = Entity("product", key="product_id")',
+    ]
+    clear = Target("t", outputs=["tokens"], entity=product)
+    assert infer(Project((texts, sold), (tokens,), (clear,))).variants[0].entity == product
+
+
+def test_variant_explosion():
+    ways = [stage(IDF, inputCol="text", outputCol="vector").named(f"way{n}") for n in range(3)]
+    target = Target("t", outputs=["vector"], max_variants=2)
+    error = refused(VariantExplosion, lambda: infer(Project((texts,), tuple(ways), (target,))))
+    assert error.what == "target `t` has more than 2 variants."
+    assert "`vector` from way0, way1, way2" in error.why
+    assert "choose={'vector': ['way0']}" in error.fix
+    assert names(error)[0] == "target"
+    assert names(error)[1] == "ways"
