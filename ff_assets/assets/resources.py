@@ -12,7 +12,7 @@ import dagster as dg
 from dagster_pyspark import LazyPySparkResource
 from pydantic import PrivateAttr
 
-from ff_assets.core.errors import FeatureFlowError
+from ff_assets.core.errors import FeatureFlowError, brief
 from ff_assets.engine.java import use_java
 from ff_assets.engine.store import Store
 from ff_assets.registry.runs import MlflowRuns, ParentRun
@@ -49,10 +49,9 @@ class SparkResource(LazyPySparkResource):
             try:
                 self._init_session()
             except Exception as error:
-                lines = [line for line in str(error).splitlines() if line.strip()]
                 raise SparkError(
                     "no Spark session could be started.",
-                    why=f"{type(error).__name__}: {lines[0] if lines else 'no message'}",
+                    why=brief(error),
                     fix="`ff doctor` looks at Java, memory and settings.",
                 ) from error
             self._seconds = time.monotonic() - began

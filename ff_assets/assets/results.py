@@ -40,6 +40,10 @@ def record_metadata(
         "fingerprint": dg.MetadataValue.text(record.fingerprint),
         "made_at": dg.MetadataValue.timestamp(record.made_at),
     }
+    if record.columns:
+        shown["dagster/column_schema"] = dg.MetadataValue.table_schema(
+            dg.TableSchema([dg.TableColumn(name, kind) for name, kind in record.columns.items()])
+        )
     if record.rows is not None:
         shown["dagster/row_count"] = dg.MetadataValue.int(record.rows)
     if record.size is not None:

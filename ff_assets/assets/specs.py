@@ -48,7 +48,7 @@ class _Describer:
         declaration = _declaration(step)
         return dg.AssetSpec(
             key=asset_key(step),
-            deps=[_dep(step, parent) for parent in step.parents()],
+            deps=[_dep(step, parent) for parent in _drawn(step)],
             skippable=True,
             group_name=_group(step),
             partitions_def=CELL_PARTITIONS if step.has_cells else None,
@@ -134,6 +134,13 @@ class _Describer:
 
 def _declaration(step: Step) -> Source | Stage | Target:
     return step.instance.provider if isinstance(step.subject, Instance) else step.variant.target
+
+
+def _drawn(step: Step) -> list[Step]:
+    """The edges of a step. A registration's models stand behind its evaluation already."""
+    parents = list(step.parents())
+    evaluations = [parent for parent in parents if parent.kind is Kind.EVALUATION]
+    return evaluations if step.kind is Kind.REGISTRATION and evaluations else parents
 
 
 def _dep(step: Step, parent: Step) -> dg.AssetDep:

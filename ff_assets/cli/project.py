@@ -3,7 +3,7 @@
 import traceback
 from pathlib import Path
 
-from ff_assets.core.errors import DefinitionError, FeatureFlowError, Location
+from ff_assets.core.errors import DefinitionError, FeatureFlowError, Location, brief
 from ff_assets.core.flow import Flow, infer
 from ff_assets.core.project import Project
 
@@ -44,6 +44,6 @@ def _not_importable(error: Exception) -> DefinitionError:
     return DefinitionError(
         "a flow module cannot be imported.",
         where=where,
-        why=f"{type(error).__name__}: {error}",
+        why=brief(error),
         fix="mend the module; nothing can be checked before all of them load.",
     )

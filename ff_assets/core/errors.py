@@ -126,6 +126,14 @@ class StageError(FeatureFlowError):
     """A stage failed while it was fitted or applied."""
 
 
+def brief(error: BaseException, limit: int = 500) -> str:
+    """A foreign error's type and the line of its message that says what happened."""
+    lines = [line.strip(" :") for line in str(error).splitlines() if line.strip(" :")]
+    if len(lines) > 1 and lines[0].startswith("An error occurred while calling"):
+        del lines[0]  # py4j's introduction to the error of the JVM
+    return f"{type(error).__name__}: {lines[0][:limit]}" if lines else type(error).__name__
+
+
 def nearest(name: str, known: Iterable[str], limit: int = 3) -> str:
     """A phrase that lists the known names most like `name`."""
     names = sorted(set(known))

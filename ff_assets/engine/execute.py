@@ -12,7 +12,7 @@ from pathlib import Path
 from threading import RLock
 from typing import TYPE_CHECKING, Any
 
-from ff_assets.core.errors import FeatureFlowError, StageError
+from ff_assets.core.errors import FeatureFlowError, StageError, brief
 from ff_assets.core.flow import Instance, Variant
 from ff_assets.core.refusals import describe
 from ff_assets.core.split import TRAIN
@@ -348,7 +348,6 @@ def _explained(step: Step, error: BaseException) -> StageError:
     """An error of Spark, or of a user's function, with the declaration it came from."""
     subject = step.subject
     declaration = subject.provider if isinstance(subject, Instance) else subject.target
-    reason = next((line for line in str(error).splitlines() if line.strip()), "no message")
     verb = {
         Kind.SOURCE: "read",
         Kind.MODEL: "fitted",
@@ -359,6 +358,6 @@ def _explained(step: Step, error: BaseException) -> StageError:
     return StageError(
         f"`{subject.name}` cannot be {verb}.",
         where=[describe(declaration)],
-        why=f"{type(error).__name__}: {reason}",
+        why=brief(error),
         fix="the cause stands below with its trace; `ff run` continues from what is whole.",
     )

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ff_assets.core.declare import Source
-from ff_assets.core.errors import DataError, FeatureFlowError, nearest
+from ff_assets.core.errors import DataError, FeatureFlowError, brief, nearest
 from ff_assets.core.refusals import describe
 from ff_assets.core.split import BUCKETS, HEX_DIGITS, SEPARATOR, HashSplit
 from ff_assets.core.steps import CELLS
@@ -58,7 +58,7 @@ def stated_version(source: Source) -> str | None:
         raise DataError(
             f"source `{source.name}` cannot state the version of its data.",
             where=[describe(source)],
-            why=f"its version function raised {type(error).__name__}: {error}",
+            why=f"its version function raised {brief(error)}",
             fix="see that the data is where the function looks for it.",
         ) from error
 
@@ -140,11 +140,10 @@ def _load(source: Source, spark: "SparkSession") -> "DataFrame":
 
 
 def _failed(source: Source, what: str, error: Exception) -> DataError:
-    first_line = str(error).strip().partition("\n")[0]
     return DataError(
         f"source `{source.name}` cannot {what}.",
         where=[describe(source)],
-        why=f"{type(error).__name__}: {first_line}",
+        why=brief(error),
         fix="mend its `load` function or the data it reads.",
     )
 

@@ -15,6 +15,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
+from ff_assets.core.errors import brief
 from ff_assets.registry import PublishError, RegistryError
 from ff_assets.registry.runs import DAGSTER_RUN_TAG, ParentRun, VariantRun
 
@@ -207,7 +208,7 @@ def _named_errors(target: str, variant: str) -> Iterator[None]:
     except Exception as error:
         raise PublishError(
             f"variant {variant!r} of target {target!r} was not published.",
-            why=f"{type(error).__name__}: {error}",
+            why=brief(error),
             fix="the folders for MLflow's artifacts and for scratch must be writable, and MLflow "
             "must have answered throughout. Then run again: only this step is done again.",
         ) from error

@@ -9,6 +9,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from pyspark.sql import SparkSession
 
@@ -19,8 +20,8 @@ from ff_assets_tests.bench.report import Bar, seconds_table
 from ff_assets_tests.bench.workload import CLASSIFIERS, LABELS, spark_session, write_rows
 
 WARM_UP_ROWS = 3_000
-# Fits of Word2Vec depend on the order of rows, which is not the same everywhere.
-AUC_TOLERANCE = 0.05
+AUC_TOLERANCE = 0.01
+UNSTABLE = "word2vec"  # its fit depends on the order of rows, which is not the same everywhere
 
 HAND, CLONE, STEPS = "by hand", "clone and own", "step per asset"
 ENGINE, WHOLE = "ff_assets, engine", "ff_assets, whole (Dagster and MLflow)"
@@ -54,7 +55,8 @@ class Bench:
             ENGINE: lambda: self.engine(data, Store(self.folder())),
         }
 
-    def engine(self, data: Path, store: Store, **part: object) -> dict[str, float]:
+    def engine(self, data: Path, store: Store, **part: Any) -> dict[str, float]:
+        """The engine on all of the work, or on a part as `flow.declare` takes it."""
         return flow.run(lambda: self.spark, flow.declare(data, **part), store)
 
     def measure(self, name: str, contestant: Callable[[], dict[str, float]]) -> None:
@@ -64,7 +66,9 @@ class Bench:
         self.note(name, time.monotonic() - began)
         expected = self._aucs = self._aucs or aucs
         if set(aucs) != set(expected) or any(
-            abs(auc - expected[variant]) > AUC_TOLERANCE for variant, auc in aucs.items()
+            abs(auc - expected[variant]) > AUC_TOLERANCE
+            for variant, auc in aucs.items()
+            if UNSTABLE not in variant
         ):
             raise AssertionError(f"{name} came to other results: {aucs}, not {expected}")
 

@@ -18,10 +18,10 @@ from ff_assets_tests.bench.workload import (
     KEY,
     LABELS,
     VECTORISERS,
+    auc_on_test,
     classifier,
+    labels_by_key,
     read_rows,
-    test_auc,
-    test_labels,
     tokenizer,
     vectoriser,
     write_predictions,
@@ -36,7 +36,7 @@ def run(spark: SparkSession, data: Path, out: Path) -> dict[str, float]:
     Returns:
         Variant -> test AUC.
     """
-    labels = test_labels(data)
+    labels = labels_by_key(data)
     tokens = _tokens(spark, data)
     aucs: dict[str, float] = {}
     with ThreadPoolExecutor(THREADS) as pool, ThreadPoolExecutor(len(VECTORISERS)) as waiting:
@@ -64,7 +64,7 @@ def run_edit(spark: SparkSession, data: Path, out: Path, target: str) -> float:
     Returns:
         Seconds from the first fit to the last AUC.
     """
-    labels = test_labels(data)
+    labels = labels_by_key(data)
     tokens = _tokens(spark, data)
     kind, edited = EDITED
     vectors = {name: _vectors(tokens, name, out) for name in VECTORISERS}
@@ -99,11 +99,16 @@ def _vectors(tokens: DataFrame, name: str, out: Path) -> DataFrame:
 
 
 def _fit(
-    vectors: DataFrame, kind: str, target: str, out: Path, labels: pa.Table, edited: dict[str, float]
+    vectors: DataFrame,
+    kind: str,
+    target: str,
+    out: Path,
+    labels: pa.Table,
+    edited: dict[str, float],
 ) -> float:
     label = LABELS[target]
     train = vectors.where((vectors["cell"] == TRAIN) & vectors[label].isNotNull())
     model = classifier(kind, label, **edited).fit(train.select("text_vector", label))
     model.write().save(str(out / "model"))
     write_predictions(model.transform(vectors), out / "predictions")
-    return test_auc(out / "predictions", labels, label)
+    return auc_on_test(out / "predictions", labels, label)

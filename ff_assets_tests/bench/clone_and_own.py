@@ -8,10 +8,10 @@ from pyspark.sql import SparkSession
 from ff_assets.core.split import TRAIN
 from ff_assets_tests.bench.workload import (
     LABELS,
+    auc_on_test,
     classifier,
+    labels_by_key,
     read_rows,
-    test_auc,
-    test_labels,
     tokenizer,
     variants,
     vectoriser,
@@ -34,5 +34,5 @@ def run(spark: SparkSession, data: Path, out: Path) -> dict[str, float]:
         model = Pipeline(stages=stages).fit(train)
         model.write().save(str(out / name / "model"))
         write_predictions(model.transform(rows), out / name / "predictions")
-        aucs[name] = test_auc(out / name / "predictions", test_labels(data), label)
+        aucs[name] = auc_on_test(out / name / "predictions", labels_by_key(data), label)
     return aucs

@@ -8,6 +8,7 @@ import json
 import os
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +20,11 @@ from ff_assets_tests.bench.workload import (
     KEY,
     LABELS,
     VECTORISERS,
+    auc_on_test,
     classifier,
+    labels_by_key,
     read_rows,
     spark_session,
-    test_auc,
-    test_labels,
     tokenizer,
     variants,
     vectoriser,
@@ -84,8 +85,9 @@ def tokens() -> None:
 def _stage_asset(name: str, stage: tuple[str, int], parent: str) -> dg.AssetsDefinition:
     @dg.asset(name=name, deps=[parent])
     def applied() -> None:
+        rows = _read(spark_session(), parent)
         vector, position = stage
-        _apply(vectoriser(vector)[position], _read(spark_session(), parent), name)
+        _apply(vectoriser(vector)[position], rows, name)
 
     return applied
 
@@ -101,7 +103,7 @@ def _variant_asset(target: str, kind: str, vector: str) -> dg.AssetsDefinition:
         model = classifier(kind, label).fit(train)
         model.write().save(str(_out(name, "model")))
         write_predictions(model.transform(rows), predictions)
-        auc = test_auc(predictions, test_labels(data), label)
+        auc = auc_on_test(predictions, labels_by_key(data), label)
         _out(name, "auc.json").write_text(json.dumps(auc))
 
     return measured
@@ -111,7 +113,7 @@ def _assets() -> list[dg.AssetsDefinition]:
     assets = [tokens]
     for vector, steps in VECTORISERS.items():
         names = ["tokens", *(f"{vector}_{i}" for i in range(len(steps) - 1)), vector]
-        for position, (parent, name) in enumerate(zip(names, names[1:], strict=False)):
+        for position, (parent, name) in enumerate(pairwise(names)):
             assets.append(_stage_asset(name, (vector, position), parent))
     return assets + [_variant_asset(*variant) for variant in variants()]
 

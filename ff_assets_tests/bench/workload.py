@@ -109,12 +109,12 @@ def write_predictions(predicted: DataFrame, path: Path) -> None:
     predicted.select(KEY, "cell", *scores).write.partitionBy("cell").parquet(str(path))
 
 
-def test_labels(data: Path) -> "pa.Table":
+def labels_by_key(data: Path) -> "pa.Table":
     """Key and labels of all rows, for measuring."""
     return pq.read_table(data, columns=[KEY, *LABELS.values()])
 
 
-def test_auc(predictions: Path, labels: "pa.Table", label: str) -> float:
+def auc_on_test(predictions: Path, labels: "pa.Table", label: str) -> float:
     """The AUC on the rows of test that have the label, by the raw prediction."""
     from sklearn.metrics import roc_auc_score
 

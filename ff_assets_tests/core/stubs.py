@@ -1,7 +1,8 @@
 """Stages that compute nothing, and random graphs of them."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from types import ModuleType
 from typing import Any
 
 from hypothesis import strategies as st
@@ -9,6 +10,8 @@ from hypothesis import strategies as st
 from ff_assets.core.declare import Entity, Source, Stage, Target, stage
 from ff_assets.core.flow import Instance
 from ff_assets.core.project import Project
+
+Imported = Callable[..., ModuleType]  # the fixture of that name
 
 item = Entity("item", key="item_id")
 
@@ -50,8 +53,11 @@ def load(spark: Any) -> Any:
     return spark
 
 
-def transformer(name: str, reads: Sequence[str], *writes: str) -> Stage:
-    return stage(Transformer, inputCols=list(reads), outputCols=list(writes or [name])).named(name)
+def transformer(name: str, reads: Sequence[str], *writes: str, level: int | None = None) -> Stage:
+    declared = stage(
+        Transformer, inputCols=list(reads), outputCols=list(writes or [name]), level=level
+    )
+    return declared.named(name)
 
 
 def estimator(
@@ -60,11 +66,17 @@ def estimator(
     *writes: str,
     label: str | None = None,
     weight: str | None = None,
+    level: int | None = None,
 ) -> Stage:
-    outputs = list(writes or [name])
-    return stage(
-        Estimator, inputCols=list(reads), outputCols=outputs, labelCol=label, weightCol=weight
-    ).named(name)
+    declared = stage(
+        Estimator,
+        inputCols=list(reads),
+        outputCols=list(writes or [name]),
+        labelCol=label,
+        weightCol=weight,
+        level=level,
+    )
+    return declared.named(name)
 
 
 @dataclass(frozen=True)
