@@ -60,6 +60,18 @@ class Instance:
         return f"<Instance {self.name or self.provider.name}>"
 
 
+def sources_behind(instances: Iterable[Instance]) -> list[Instance]:
+    """The sources that instances are made from, each once, nearest first."""
+    seen: dict[Instance, None] = dict.fromkeys(instances)
+    agenda = list(seen)
+    for instance in agenda:  # grows while it is walked
+        for parent in instance.parents:
+            if parent not in seen:
+                seen[parent] = None
+                agenda.append(parent)
+    return [instance for instance in agenda if instance.is_source]
+
+
 @dataclass(frozen=True, eq=False)
 class Variant:
     """One coherent derivation of a target.

@@ -13,7 +13,7 @@ from threading import RLock
 from typing import TYPE_CHECKING, Any
 
 from ff_assets.core.errors import FeatureFlowError, StageError, brief
-from ff_assets.core.flow import Instance, Variant
+from ff_assets.core.flow import Instance, Variant, sources_behind
 from ff_assets.core.refusals import describe
 from ff_assets.core.split import TRAIN
 from ff_assets.core.steps import Kind, Step, steps_of
@@ -192,7 +192,10 @@ class Execution:
                 rows=rows,
                 size=size_of(staged.directory / f"{CELL}={cell}"),
                 columns=staged.columns,
-                details={"labelled": {label: n[cell] for label, n in staged.labels.items()}},
+                details={
+                    "labelled": {label: n[cell] for label, n in staged.labels.items()},
+                    "keys": staged.keys[cell],
+                },
             )
             for cell, rows in staged.rows.items()
         }
@@ -272,9 +275,8 @@ class Execution:
 
     def _source_rows(self, instance: Instance, cell: str) -> int | None:
         """The rows of an instance's entity in a cell: those of the source it begins with."""
-        while not instance.is_source:
-            instance = next(iter(instance.inputs.values()))
-        record = self._store.table(self._plan.fingerprints[instance], cell)
+        source = sources_behind([instance])[0]
+        record = self._store.table(self._plan.fingerprints[source], cell)
         return record.rows if record else None
 
     def _refuse_lost_rows(self, instance: Instance, cell: str, count: int) -> None:

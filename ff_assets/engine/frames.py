@@ -4,7 +4,9 @@ import threading
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from ff_assets.core.flow import Instance
+from ff_assets.core.errors import DataError
+from ff_assets.core.flow import Instance, sources_behind
+from ff_assets.core.refusals import describe
 from ff_assets.core.split import TRAIN
 from ff_assets.core.steps import CELLS
 from ff_assets.engine.columns import CELL, physical, stored_columns
@@ -116,6 +118,7 @@ class Frames:
         return frame.select(*keep).persist()
 
     def _together(self, recipe: Recipe) -> "DataFrame":
+        self._refuse_other_keys(recipe)
         frame = self.of(recipe.base)
         for instance in recipe.extend:
             if self._plan.work[instance].table:
@@ -124,6 +127,28 @@ class Frames:
             else:
                 frame = self._transform(frame, instance)
         return frame
+
+    def _refuse_other_keys(self, recipe: Recipe) -> None:
+        """Sources that are joined hold the same rows, so that no join adds or drops any."""
+        sources = sources_behind([recipe.base, *recipe.extend])
+        first = sources[0]
+        for other in sources[1:]:
+            for cell in CELLS:
+                records = [
+                    self._store.table(self._plan.fingerprints[s], cell) for s in (first, other)
+                ]
+                held = [(r.rows, r.details["keys"]) for r in records if r is not None]
+                if len(set(held)) > 1:
+                    raise DataError(
+                        f"the sources `{first.name}` and `{other.name}` of entity "
+                        f"`{first.entity.name}` do not have the same keys.",
+                        where=[describe(first.provider), describe(other.provider)],
+                        why=f"in {cell} they have {held[0][0]:,} and {held[1][0]:,} rows, and "
+                        "not each row of one has its counterpart in the other; variants are "
+                        "compared on the same rows.",
+                        fix="let one loader bring the rows of the other, with nulls or defaults "
+                        "where it has nothing to say.",
+                    )
 
     def _transform(self, frame: "DataFrame", instance: Instance) -> "DataFrame":
         stage = self._model(instance) if instance.is_estimator else self.stage(instance)

@@ -30,6 +30,7 @@ class StagedSource:
         directory: holds `cell=train/` and `cell=test/`.
         rows: cell -> number of rows.
         labels: label -> cell -> number of rows that have it.
+        keys: cell -> a digest of its keys that does not depend on their order.
         columns: column -> Spark SQL type.
         content: a digest of the rows that does not depend on their order, for a source that
             states no version.
@@ -38,6 +39,7 @@ class StagedSource:
     directory: Path
     rows: dict[str, int]
     labels: dict[str, dict[str, int]]
+    keys: dict[str, str]
     columns: dict[str, str]
     content: str | None
 
@@ -181,7 +183,8 @@ def _check_rows(source: Source, rows: "DataFrame", directory: Path) -> StagedSou
     from pyspark.sql import functions as F
 
     key = source.entity.key
-    hashes = _hash_sums(rows) if source.version is None else []
+    whole = F.to_json(F.struct(*sorted(rows.columns)))
+    hashes = _hash_sums(whole, _ROW_HASHES) if source.version is None else []
     counted: list[Any] = (
         rows.groupBy(CELL)
         .agg(
@@ -189,6 +192,7 @@ def _check_rows(source: Source, rows: "DataFrame", directory: Path) -> StagedSou
             F.count(key).alias("keys"),
             F.count_distinct(key).alias("distinct"),
             *(F.count(label).alias(f"label {label}") for label in source.labels),
+            *_hash_sums(F.col(key).cast("string"), _KEY_HASHES),
             *hashes,
         )
         .collect()
@@ -228,22 +232,24 @@ def _check_rows(source: Source, rows: "DataFrame", directory: Path) -> StagedSou
             label: {cell: by_cell[cell][f"label {label}"] for cell in CELLS}
             for label in source.labels
         },
+        keys={c: "-".join(str(by_cell[c][name]) for name in _KEY_HASHES) for c in CELLS},
         columns={f.name: f.dataType.simpleString() for f in rows.schema.fields if f.name != CELL},
-        content="-".join(str(by_cell[c][name]) for c in CELLS for name in _HASHES)
+        content="-".join(str(by_cell[c][name]) for c in CELLS for name in _ROW_HASHES)
         if hashes
         else None,
     )
 
 
-_HASHES = ("hash 1", "hash 2")
+_ROW_HASHES = ("rows 1", "rows 2")
+_KEY_HASHES = ("keys 1", "keys 2")
 
 
-def _hash_sums(rows: "DataFrame") -> list["Column"]:
-    """Sums of row hashes: independent of order; two of them make chance equality remote."""
+def _hash_sums(text: "Column", names: tuple[str, str]) -> list["Column"]:
+    """Sums of hashes: independent of order; two of them make chance equality remote."""
     from pyspark.sql import functions as F
 
-    whole = F.sha2(F.to_json(F.struct(*sorted(rows.columns))), 256)
+    hashed = F.sha2(text, 256)
     return [
-        F.sum(F.conv(F.substring(whole, start, 15), 16, 10).cast("decimal(38,0)")).alias(name)
-        for name, start in zip(_HASHES, (1, 16), strict=True)
+        F.sum(F.conv(F.substring(hashed, start, 15), 16, 10).cast("decimal(38,0)")).alias(name)
+        for name, start in zip(names, (1, 16), strict=True)
     ]
