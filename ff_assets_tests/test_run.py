@@ -32,7 +32,7 @@ def test_every_asset_is_made_for_both_cells_in_one_run(whole: WholeRun) -> None:
 
     assert whole.ran.success
     assert {name: set(cells) for name, cells in whole.ran.assets.items()} == expected
-    assert len(expected) == 26
+    assert len(expected) == 34
     assert whole.ran.computed == set(expected)
 
 
@@ -87,7 +87,7 @@ def test_each_asset_is_recorded_as_soon_as_it_is_whole(whole: WholeRun) -> None:
 
 def test_one_session_serves_the_whole_run(whole: WholeRun) -> None:
     assert sum("Spark session ready" in message for message in whole.ran.messages) == 1
-    assert sum("7 fits" in message for message in whole.ran.messages) == 1
+    assert sum("9 fits" in message for message in whole.ran.messages) == 1
 
 
 def test_metrics_are_those_of_scikit_learn_on_exactly_the_test_rows(

@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 
@@ -31,7 +32,7 @@ def build_definitions(project: Project, settings: Settings) -> dg.Definitions:
     )
 
 
-def resources(settings: Settings) -> dict[str, dg.ConfigurableResource]:
+def resources(settings: Settings) -> dict[str, dg.ConfigurableResource[Any]]:
     """The resources that the op needs."""
     return {
         "spark": SparkResource(spark_config=spark_config()),

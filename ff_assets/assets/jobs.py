@@ -27,6 +27,7 @@ ALL_CELLS = {
 
 
 def fit_job_name(target: str) -> str:
+    """The name of a target's job."""
     return f"{target}_fit"
 
 
@@ -44,9 +45,7 @@ def fit_jobs(flow: Flow) -> list[Any]:
     return [_job(EVERYTHING, steps_of(flow), about), *jobs]
 
 
-def _job(
-    name: str, steps: Iterable[Step], description: str
-) -> Any:
+def _job(name: str, steps: Iterable[Step], description: str) -> Any:
     return dg.define_asset_job(
         name,
         selection=dg.AssetSelection.assets(*(asset_key(step) for step in steps)),

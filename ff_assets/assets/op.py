@@ -42,7 +42,7 @@ def flow_assets(flow: Flow) -> dg.AssetsDefinition:
         spark: SparkResource,
         mlflow: MlflowResource,
         store: StoreResource,
-    ) -> Iterator[dg.MaterializeResult]:
+    ) -> Iterator[dg.MaterializeResult[None]]:
         selected = [steps[key] for key in steps if key in context.selected_asset_keys]
         wanted = _wanted(context, selected)
         yield from _Run(context, flow, spark, mlflow, store).results(wanted)
@@ -50,9 +50,7 @@ def flow_assets(flow: Flow) -> dg.AssetsDefinition:
     return feature_flow
 
 
-def _wanted(
-    context: dg.AssetExecutionContext, selected: list[Step]
-) -> dict[Step, tuple[str, ...]]:
+def _wanted(context: dg.AssetExecutionContext, selected: list[Step]) -> dict[Step, tuple[str, ...]]:
     """The cells that are asked for of every selected step.
 
     Raises:
@@ -92,7 +90,9 @@ class _Run:
         self._mlflow = mlflow
         self._store = store.open()
 
-    def results(self, wanted: Mapping[Step, tuple[str, ...]]) -> Iterator[dg.MaterializeResult]:
+    def results(
+        self, wanted: Mapping[Step, tuple[str, ...]]
+    ) -> Iterator[dg.MaterializeResult[None]]:
         """Plan, do, and report every step; raise at the end if any has failed."""
         runs = self._mlflow.runs()
         with self._store.staging() as staging, self._mlflow.open(runs) as parent:
@@ -102,9 +102,7 @@ class _Run:
             plan = make_plan(self._flow, wanted, fingerprints, self._store, untrue)
             self._announce(plan)
             register = Registrar(inventory, parent, staging.path)
-            execution = Execution(
-                plan, self._store, staging, self._spark.session, register, staged
-            )
+            execution = Execution(plan, self._store, staging, self._spark.session, register, staged)
             yield from self._report(execution, wanted)
 
     def _announce(self, plan: Plan) -> None:
@@ -119,7 +117,7 @@ class _Run:
 
     def _report(
         self, execution: Execution, wanted: Mapping[Step, tuple[str, ...]]
-    ) -> Iterator[dg.MaterializeResult]:
+    ) -> Iterator[dg.MaterializeResult[None]]:
         log = self._context.log
         began: dict[Step, float] = {}
         failures: list[Failed] = []
@@ -147,9 +145,7 @@ def _gone(
     inventory: Inventory, wanted: Mapping[Step, tuple[str, ...]], runs: MlflowRuns
 ) -> set[Step]:
     """Registrations that are on record but no longer in the registry."""
-    recorded = [
-        step for step in wanted if step.kind is Kind.REGISTRATION and inventory.find(step)
-    ]
+    recorded = [step for step in wanted if step.kind is Kind.REGISTRATION and inventory.find(step)]
     if not recorded:
         return set()
     try:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 from dagster_pyspark import LazyPySparkResource
@@ -63,7 +63,7 @@ class SparkResource(LazyPySparkResource):
         return self._seconds
 
 
-class MlflowResource(dg.ConfigurableResource):
+class MlflowResource(dg.ConfigurableResource[Any]):
     """The MLflow run of a Dagster run, opened when the first variant is registered."""
 
     tracking_uri: str
@@ -86,7 +86,7 @@ class MlflowResource(dg.ConfigurableResource):
             yield parent
 
 
-class StoreResource(dg.ConfigurableResource):
+class StoreResource(dg.ConfigurableResource[Any]):
     """The content-addressed store."""
 
     root: str

@@ -14,7 +14,7 @@ from ff_assets.engine.store import Store
 
 def materialization(
     context: dg.AssetExecutionContext, finished: Finished, store: Store
-) -> dg.MaterializeResult:
+) -> dg.MaterializeResult[None]:
     """The result of one step, with metadata of each cell for its own partition."""
     step, key = finished.step, asset_key(finished.step)
     first = next(iter(finished.records.values()))
@@ -105,4 +105,3 @@ def summary(finished: Finished, total_seconds: float) -> str:
         facts = str(details["model_uri"])
     how = "reused" if set(finished.records) <= finished.reused else f"{total_seconds:.1f} s"
     return f"■ {step.name}: {', '.join(part for part in (facts, how) if part)}"
-

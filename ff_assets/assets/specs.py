@@ -1,6 +1,5 @@
 """Asset specs: what Dagster shows of every step before anything has run."""
 
-
 import warnings
 from pathlib import Path
 
@@ -21,6 +20,7 @@ ONLY_TRAIN = dg.SpecificPartitionsPartitionMapping([TRAIN])
 
 
 def asset_key(step: Step) -> dg.AssetKey:
+    """The key of a step's asset."""
     return dg.AssetKey(step.path)
 
 
@@ -113,23 +113,22 @@ class _Describer:
     def _description(self, step: Step) -> str:
         if not isinstance(step.subject, Instance):
             return _describe_variant(step)
-        provider = step.instance.provider
-        own = provider.description or ""
-        if step.kind is Kind.MODEL:
-            facts = (
-                f"`{provider.operation.title}` fitted on **train**"
-                + (f", supervised by `{provider.operation.label}`" if provider.operation.label else "")
-                + "."
-            )
-            return _paragraphs(facts, own, _parameters(provider))
+        own = step.instance.provider.description or ""
         if step.kind is Kind.SOURCE:
-            labels = ", ".join(f"`{name}`" for name in provider.labels)
-            facts = f"Source of `{provider.entity.name}` rows, split into train and test."
+            source = step.instance.source
+            labels = ", ".join(f"`{name}`" for name in source.labels)
+            facts = f"Source of `{source.entity.name}` rows, split into train and test."
             return _paragraphs(facts, own, f"Labels: {labels}" if labels else "")
-        reads = ", ".join(f"`{name}`" for name in provider.inputs)
-        writes = ", ".join(f"`{name}`" for name in provider.outputs)
-        facts = f"{reads} → **{provider.operation.title}** → {writes}"
-        return _paragraphs(facts, own, "" if step.instance.is_estimator else _parameters(provider))
+        stage = step.instance.stage
+        title, label = stage.operation.title, stage.operation.label
+        if step.kind is Kind.MODEL:
+            supervised = f", supervised by `{label}`" if label else ""
+            facts = f"`{title}` fitted on **train**{supervised}."
+            return _paragraphs(facts, own, _parameters(stage))
+        reads = ", ".join(f"`{name}`" for name in stage.inputs)
+        writes = ", ".join(f"`{name}`" for name in stage.outputs)
+        facts = f"{reads} → **{title}** → {writes}"
+        return _paragraphs(facts, own, "" if step.instance.is_estimator else _parameters(stage))
 
 
 def _declaration(step: Step) -> Source | Stage | Target:
@@ -220,5 +219,3 @@ def _paragraphs(*parts: str) -> str:
 def steps_by_key(flow: Flow) -> dict[dg.AssetKey, Step]:
     """Asset key -> step."""
     return {asset_key(step): step for step in steps_of(flow)}
-
-

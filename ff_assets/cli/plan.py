@@ -90,7 +90,7 @@ def plan_project(target: str | None) -> Planned:
     instances = upstream(flow, steps)
     unread = unversioned_sources(instances)
     versions = {
-        i.provider.name: "not read yet" if i in unread else str(stated_version(i.provider))
+        i.source.name: "not read yet" if i in unread else str(stated_version(i.source))
         for i in instances
         if i.is_source
     }

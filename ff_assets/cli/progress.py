@@ -3,7 +3,7 @@
 import logging
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 import dagster as dg
 from rich.console import Console
@@ -40,14 +40,18 @@ class _Progress(logging.Handler):
             self._status.update("now: " + escape(", ".join(self._running)))
         style = "red" if record.levelno >= logging.ERROR else ""
         elapsed = time.monotonic() - self._began
-        self._console.print(f"{elapsed:6.1f} s  {message}", style=style, markup=False, soft_wrap=True)
+        self._console.print(
+            f"{elapsed:6.1f} s  {message}", style=style, markup=False, soft_wrap=True
+        )
 
 
 @contextmanager
 def progress_logger(console: Console, quiet: bool) -> Iterator[dg.LoggerDefinition]:
     """A Dagster logger that shows the progress of a run on a console, or nothing if quiet."""
-    with console.status("planning") if not quiet else _Nothing() as status:
-        handler = logging.NullHandler() if quiet else _Progress(console, status)
+    handler: logging.Handler = logging.NullHandler()
+    with ExitStack() as stack:
+        if not quiet:
+            handler = _Progress(console, stack.enter_context(console.status("planning")))
 
         @dg.logger
         def progress(_: dg.InitLoggerContext) -> logging.Logger:
@@ -56,9 +60,3 @@ def progress_logger(console: Console, quiet: bool) -> Iterator[dg.LoggerDefiniti
             return logger
 
         yield progress
-
-
-class _Nothing:
-    def __enter__(self) -> None: ...
-
-    def __exit__(self, *_: object) -> None: ...

@@ -128,7 +128,9 @@ def run_targets(targets: Sequence[str], quiet: bool) -> Ran:
     """
     flow = load_flow()
     names = tuple(dict.fromkeys(targets)) or tuple(t.name for t in flow.project.targets)
-    steps = [step for name in names for step in steps_of_target(flow, flow.project.target(name).name)]
+    steps = [
+        step for name in names for step in steps_of_target(flow, flow.project.target(name).name)
+    ]
     keys = frozenset(asset_key(step) for step in steps)
     settings = Settings.load().prepare()
     definitions = build_definitions(flow.project, settings)
@@ -197,4 +199,3 @@ def _failure_text(event: dg.DagsterEvent) -> str:
     while error is not None and error.cause is not None:
         error = error.cause
     return error.message.strip() if error is not None else ""
-

@@ -129,7 +129,7 @@ class _Describer:
                 yield from self._describe(cell.cell_contents)
             except ValueError:  # an empty cell: a name that is bound after the function was made
                 yield "unbound"
-        names = _Names(function.__code__)
+        names = _names(function.__code__)
         for name in sorted(names.globals):
             # Names such as `__file__` are Python's, and no part of what is computed.
             if name in function.__globals__ and not name.startswith("__"):
@@ -188,6 +188,9 @@ class _Names:
                 self._collect(constant)
 
 
+_names = functools.cache(_Names)
+
+
 def _module(value: Any) -> str:
     """The module that a function, class or module comes from, or that of an object's class."""
     if isinstance(value, ModuleType):
@@ -205,6 +208,7 @@ def _stable(value: Any) -> str:
     return type(value).__qualname__ if " at 0x" in text else text  # a memory address
 
 
+@functools.cache
 def _source(value: Any, *, decorated: bool) -> str | None:
     """The syntax tree of a definition, without docstrings.
 

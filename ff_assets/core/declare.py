@@ -261,8 +261,7 @@ def feature(*, entity: Entity, owner: str | None = None) -> Callable[[Callable[.
         location = Location(function.__code__.co_filename, function.__code__.co_firstlineno)
         parameters = inspect.signature(function).parameters.values()
         if not parameters or any(
-            p.kind is not p.POSITIONAL_OR_KEYWORD or p.default is not p.empty
-            for p in parameters
+            p.kind is not p.POSITIONAL_OR_KEYWORD or p.default is not p.empty for p in parameters
         ):
             raise DefinitionError(
                 f"feature `{function.__name__}` must have plain parameters, at least one.",

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import islice
 
 from ff_assets.core import refusals
-from ff_assets.core.declare import Entity, Provider, Source, Target
+from ff_assets.core.declare import Entity, Provider, Source, Stage, Target
 from ff_assets.core.derivation import Derivation, reach
 from ff_assets.core.project import Project
 
@@ -46,6 +46,18 @@ class Instance:
     @property
     def is_source(self) -> bool:
         return isinstance(self.provider, Source)
+
+    @property
+    def source(self) -> Source:
+        """The declaration of an instance that is a source."""
+        assert isinstance(self.provider, Source)
+        return self.provider
+
+    @property
+    def stage(self) -> Stage:
+        """The declaration of an instance that is a stage."""
+        assert isinstance(self.provider, Stage)
+        return self.provider
 
     @property
     def is_estimator(self) -> bool:

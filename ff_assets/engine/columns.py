@@ -8,7 +8,7 @@ tables in the store, speak logical names.
 from collections.abc import Mapping
 
 from ff_assets.core.flow import Instance, Variant
-from ff_assets.core.operations import ColumnOperation, SparkOperation
+from ff_assets.core.operations import SparkOperation
 
 CELL = "cell"
 
@@ -32,17 +32,13 @@ def stored_columns(instance: Instance) -> tuple[str, ...]:
 
 
 def column_parameters(instance: Instance, names: Mapping[str, str]) -> dict[str, str | list[str]]:
-    """Spark's column parameters of a stage, with the features and private columns renamed.
+    """Column parameters of a Spark class, with the features and private columns renamed.
 
     Args:
         names: feature or private column -> column in the frame.
     """
-    operation = instance.provider.operation
-    if isinstance(operation, ColumnOperation):
-        return {
-            "inputCols": [names[name] for name in instance.provider.inputs],
-            "outputCol": names[instance.provider.outputs[0]],
-        }
+    operation = instance.stage.operation
+    assert isinstance(operation, SparkOperation)
     renamed: dict[str, str | list[str]] = {}
     for columns in (operation.reads, operation.fit_reads, operation.writes):
         for parameter, value in columns.items():

@@ -33,14 +33,16 @@ def evaluate_variant(variant: Variant, fingerprints: Fingerprints, store: Store)
         NoMetric: a metric is not defined, for example because a cell has one class only.
     """
     target = variant.target
-    assert target.label is not None and target.task is not None
+    assert target.label is not None
+    assert target.task is not None
     key = variant.entity.key
     predicted, truth = variant.prediction, variant.features[target.label]
     scores = _score_columns(predicted)
     result: dict[str, Any] = {}
     for cell in CELLS:
-        predictions = _read(store, fingerprints, predicted, cell,
-                            [key, target.outputs[0], *scores.values()])
+        predictions = _read(
+            store, fingerprints, predicted, cell, [key, target.outputs[0], *scores.values()]
+        )
         labels = _read(store, fingerprints, truth, cell, [key, target.label])
         if target.label == target.outputs[0]:
             labels = labels.rename(columns={target.label: "__label"})

@@ -180,7 +180,7 @@ class Execution:
             self._frames.release(step.instance)
 
     def _load(self, instance: Instance) -> Records:
-        source = instance.provider
+        source = instance.source
         began = time.monotonic()
         staged = self._staged.get(source.name) or stage_source(
             source, self._plan.flow.project.split, self._spark(), self._staging
@@ -220,7 +220,7 @@ class Execution:
         return self._staging.add_model(directory, record)
 
     def _refuse_unlabelled(self, instance: Instance) -> None:
-        label = instance.provider.operation.label
+        label = instance.stage.operation.label
         provider = instance.fit_inputs.get(label) if label else None
         if provider is None or not provider.is_source:
             return
@@ -249,9 +249,7 @@ class Execution:
         cells = self._plan.work[instance].write
         began = time.monotonic()
         rows = self._frames.rows(instance, cells)
-        columns = {
-            f.name: f.dataType.simpleString() for f in rows.schema.fields if f.name != CELL
-        }
+        columns = {f.name: f.dataType.simpleString() for f in rows.schema.fields if f.name != CELL}
         record = Record(self._inventory.fingerprint(step), 0.0, columns=columns)
         if instance not in self._inventory.tables:
             seconds = time.monotonic() - began

@@ -1,7 +1,7 @@
 """The wide DataFrames of one run, built from a plan, shared, persisted and released."""
 
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from ff_assets.core.errors import DataError
@@ -73,7 +73,7 @@ class Frames:
         recipe = self._plan.work[instance].fit_recipe
         assert recipe is not None
         frame = self._in(self._together(recipe), [TRAIN])
-        label = getattr(instance.provider.operation, "label", None)
+        label = instance.stage.operation.label
         reads = {**instance.inputs, **instance.fit_inputs}
         if label is not None:
             frame = frame.where(frame[self.columns(reads[label])[label]].isNotNull())

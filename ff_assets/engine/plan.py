@@ -278,7 +278,7 @@ class _FramePlanner:
 
     def _pass_on_reads(self, own: Work) -> None:
         """Tell the base of a frame, all of whose readers are known, what is read of it."""
-        if own.table and own.write:
+        if own.table and own.write and not own.stored:
             own.readers += 1
         if own.recipe is not None:
             base = self._work[own.recipe.base]

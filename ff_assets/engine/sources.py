@@ -104,7 +104,7 @@ def stage_source(
     _check_columns(source, frame)
     key = source.entity.key
     directory = staging.directory()
-    partitions = int(spark.conf.get("spark.sql.shuffle.partitions"))
+    partitions = int(spark.conf.get("spark.sql.shuffle.partitions") or 1)
     selected = (
         frame.select(key, *source.features, cell_column(F.col(key), split).alias(CELL))
         .repartition(partitions, key)

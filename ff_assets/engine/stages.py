@@ -19,13 +19,17 @@ def make_stage(instance: Instance, names: Mapping[str, str]) -> Any:
     Args:
         names: feature or private column -> column in the frame.
     """
-    operation = instance.provider.operation
-    columns = column_parameters(instance, names)
+    operation = instance.stage.operation
     if isinstance(operation, ColumnOperation):
         from ff_assets.engine.column_function import ColumnFunction
 
-        return ColumnFunction(function=operation.function, **columns)
+        return ColumnFunction(
+            function=operation.function,
+            inputCols=[names[name] for name in instance.stage.inputs],
+            outputCol=names[instance.stage.outputs[0]],
+        )
     made = operation.cls()
+    columns = column_parameters(instance, names)
     for name, value in {**operation.params, **columns}.items():
         made.set(made.getParam(name), value)
     return made

@@ -101,7 +101,7 @@ class Store:
             handle, name = tempfile.mkstemp(dir=path.parent, prefix=".")
             with os.fdopen(handle, "w") as file:
                 json.dump(asdict(record), file)
-            os.replace(name, path)
+            Path(name).replace(path)
         return record
 
     def _add(self, directory: Path, final: Path, record: Record) -> Record:
@@ -110,13 +110,14 @@ class Store:
             (directory / RECORD).write_text(json.dumps(asdict(record)))
             final.parent.mkdir(parents=True, exist_ok=True)
             try:
-                os.rename(directory, final)
+                directory.rename(final)
             except OSError:
                 present = self._read(final / RECORD)
-                if present is None:
-                    raise
-                shutil.rmtree(directory, ignore_errors=True)
-                return present
+                if present is not None:
+                    shutil.rmtree(directory, ignore_errors=True)
+                    return present
+                shutil.rmtree(final, ignore_errors=True)  # its record was deleted by hand
+                directory.rename(final)
         return record
 
     def _read(self, path: Path) -> Record | None:
@@ -161,9 +162,7 @@ class Staging:
         with self._store._errors():
             return Path(tempfile.mkdtemp(dir=self.path)) / "data"
 
-    def add_table(
-        self, directory: Path, cells: Mapping[str, Record]
-    ) -> dict[str, Record]:
+    def add_table(self, directory: Path, cells: Mapping[str, Record]) -> dict[str, Record]:
         """Make the `cell=...` directories of a written table final, with their records."""
         return {
             cell: self._store._add(
@@ -209,7 +208,9 @@ def missing_cells(store: Store, fingerprint: str, cells: Iterable[str]) -> tuple
 
 def _locked_file(folder: Path) -> "tempfile._TemporaryFileWrapper[bytes]":
     while True:
-        file = tempfile.NamedTemporaryFile(dir=folder, prefix="run-", suffix=".lock", delete=False)
+        file = tempfile.NamedTemporaryFile(  # noqa: SIM115  # it is held as long as the lock
+            dir=folder, prefix="run-", suffix=".lock", delete=False
+        )
         fcntl.flock(file, fcntl.LOCK_EX)
         if Path(file.name).exists():
             return file

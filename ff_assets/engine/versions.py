@@ -30,7 +30,7 @@ def upstream(flow: Flow, steps: Iterable[Step]) -> tuple[Instance, ...]:
 
 def unversioned_sources(instances: Iterable[Instance]) -> list[Instance]:
     """Sources that state no version: they have to be read before anything is known."""
-    return [i for i in instances if i.is_source and i.provider.version is None]
+    return [i for i in instances if i.is_source and i.source.version is None]
 
 
 def fingerprint(
@@ -46,13 +46,14 @@ def fingerprint(
     """
     instances = upstream(flow, steps)
     staged = {
-        i.provider.name: stage_source(i.provider, flow.project.split, spark(), staging)
+        i.source.name: stage_source(i.source, flow.project.split, spark(), staging)
         for i in unversioned_sources(instances)
     }
-    versions = {name: source.content for name, source in staged.items()}
-    for instance in instances:
-        if instance.is_source and instance.provider.name not in versions:
-            versions[instance.provider.name] = stated_version(instance.provider)
+    versions = {
+        i.source.name: str(stated_version(i.source) or staged[i.source.name].content)
+        for i in instances
+        if i.is_source
+    }
     fingerprints = Fingerprints(flow.project.split, versions, engine_version())
     fingerprints.add(instances)
     return fingerprints, staged

@@ -32,6 +32,7 @@ def load_snippets(spark: SparkSession) -> DataFrame:
 
 
 def snippets_version() -> str:
+    """The data are as they are in one file."""
     return hashlib.sha256(snippets_path().read_bytes()).hexdigest()
 
 
@@ -71,9 +72,9 @@ def ngrams(tokens: Column, token_pairs: Column) -> Column:
     return F.concat(tokens, token_pairs)
 
 
-hashed = stage(
-    HashingTF, inputCol="ngrams", outputCol="text_vector", numFeatures=1 << 14
-).named("hashed_ngrams")
+hashed = stage(HashingTF, inputCol="ngrams", outputCol="text_vector", numFeatures=1 << 14).named(
+    "hashed_ngrams"
+)
 
 
 @feature(entity=review, owner="team:nlp")

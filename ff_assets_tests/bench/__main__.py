@@ -27,7 +27,7 @@ HAND, CLONE, STEPS = "by hand", "clone and own", "step per asset"
 ENGINE, WHOLE = "ff_assets, engine", "ff_assets, whole (Dagster and MLflow)"
 SECOND, EDIT, EDIT_BY_HAND = "second run, whole", "edit, engine", "edit, by hand"
 # Driver memory is looked at with 3, 6 and 12 variants.
-PARTS = (
+PARTS: tuple[dict[str, Any], ...] = (
     {"targets": tuple(LABELS)[:1], "classifiers": tuple(CLASSIFIERS)[:1]},
     {"targets": tuple(LABELS)[:1]},
     {},

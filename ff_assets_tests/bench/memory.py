@@ -5,6 +5,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 from pyspark.sql import SparkSession
 
@@ -50,7 +51,8 @@ def watched(spark: SparkSession) -> Iterator[Peak]:
 
 
 def _alive(spark: SparkSession) -> float:
-    runtime = spark._jvm.java.lang.Runtime.getRuntime()
+    jvm: Any = spark._jvm
+    runtime = jvm.java.lang.Runtime.getRuntime()
     runtime.gc()
     return (runtime.totalMemory() - runtime.freeMemory()) / MEGABYTE
 

@@ -1,7 +1,7 @@
 """The work through everything: the project's Dagster job, in this process, with its registry."""
 
 import time
-from collections.abc import Collection
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -52,10 +52,11 @@ def run(project: Project, home: Path) -> Timing:
     return Timing(seconds, _registering(result.get_asset_materialization_events()))
 
 
-def _registering(events: Collection[dg.DagsterEvent]) -> float:
+def _registering(events: Sequence[dg.DagsterEvent]) -> float:
     made = [event.step_materialization_data.materialization for event in events]
-    return sum(
-        float(m.metadata["seconds"].value)
+    seconds = [
+        m.metadata["seconds"].value
         for m in made
         if m.asset_key.path[0] == Kind.REGISTRATION and not m.metadata["reused"].value
-    )
+    ]
+    return sum(value for value in seconds if isinstance(value, float))

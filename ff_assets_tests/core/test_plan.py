@@ -227,8 +227,8 @@ def test_what_the_base_does_not_hold_is_joined_or_computed_again(store: Store):
     plan = make(flow, store)
     recipe = work_of(plan, "both").recipe
     assert recipe is not None
-    assert recipe.base.name == "words"
-    assert [instance.name for instance in recipe.extend] == ["ratings", "twice"]
+    assert recipe.base.name == "twice"
+    assert [instance.name for instance in recipe.extend] == ["texts", "words"]
     run(plan, store)
 
 
