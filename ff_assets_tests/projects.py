@@ -108,7 +108,8 @@ indexes = stage(
 ).named("indexes")
 topic = stage(KMeans, featuresCol="text_vector", predictionCol="topic", k=3, seed=1, maxIter=3)
 profile = stage(
-    VectorAssembler, inputCols=["language_index", "device_index", "topic", "marks"],
+    VectorAssembler,
+    inputCols=["language_index", "device_index", "topic", "marks"],
     outputCol="profile",
 )
 severity = stage(

@@ -82,19 +82,14 @@ def test_an_evaluation_depends_on_both_cells_of_prediction_and_truth(graph: Any)
     }
 
 
-def test_a_registered_model_depends_on_its_fits_and_its_evaluation(graph: Any) -> None:
+def test_a_registered_model_depends_on_its_evaluation(graph: Any) -> None:
     read = parents(graph, dg.AssetKey(["registry", "sentiment__tfidf_registered"]), None)
-    assert {key for key in read if key.path[0] in ("models", "evaluations")} == {
-        dg.AssetKey(["models", "term_counts_model"]),
-        dg.AssetKey(["models", "tfidf_model"]),
-        dg.AssetKey(["models", "sentiment__tfidf_model"]),
-        dg.AssetKey(["evaluations", "sentiment__tfidf_evaluation"]),
-    }
+    assert read == {dg.AssetKey(["evaluations", "sentiment__tfidf_evaluation"]): {None}}
 
 
 def test_assets_can_be_found_and_lead_to_their_declaration(graph: Any) -> None:
     node = graph.get(dg.AssetKey(["features", "tfidf"]))
-    assert node.tags == {
+    assert {name: tag for name, tag in node.tags.items() if "kind/" not in name} == {
         "stage": "tfidf",
         "variant": "tfidf",
         "provides/text_vector": "",
@@ -122,7 +117,7 @@ class Witness(StandardScaler):
     file = Param(Params._dummy(), "file", "where to", TypeConverters.toString)
 
     @keyword_only
-    def __init__(self, *, inputCol: str = "", outputCol: str = "", file: str = "") -> None:  # noqa: N803
+    def __init__(self, *, inputCol: str = "", outputCol: str = "", file: str = "") -> None:
         super().__init__()
         self._set(**self._input_kwargs)
 
@@ -157,9 +152,7 @@ def test_the_frame_that_a_fit_is_given_holds_train_rows_only(
 
 
 def test_only_a_model_with_nothing_there(home: Home, reviews_file: Path) -> None:
-    ran = home.run(
-        small_project(reviews(reviews_file)), only=["models/sentiment_model"], cells=[]
-    )
+    ran = home.run(small_project(reviews(reviews_file)), only=["models/sentiment_model"], cells=[])
 
     assert ran.success
     assert set(ran.assets) == {"models/sentiment_model"}
@@ -173,9 +166,7 @@ def test_one_selection_after_the_other(home: Home, reviews_file: Path) -> None:
     project = small_project(reviews(reviews_file))
 
     view = home.run(project, only=["features/marks"], cells=["test"])
-    assert {name: set(cells) for name, cells in view.assets.items()} == {
-        "features/marks": {"test"}
-    }
+    assert {name: set(cells) for name, cells in view.assets.items()} == {"features/marks": {"test"}}
     assert view.assets["features/marks"]["test"]["dagster/row_count"] > 0
     assert not list(home.store_root.glob("models/*"))
 
@@ -222,9 +213,7 @@ def test_rows_without_a_cell_are_refused_before_anything_is_recorded(whole: Whol
 
 
 @pytest.mark.parametrize("cell", CELLS)
-def test_everything_for_one_cell(
-    new_home: Callable[[], Home], whole: WholeRun, cell: str
-) -> None:
+def test_everything_for_one_cell(new_home: Callable[[], Home], whole: WholeRun, cell: str) -> None:
     """What exists in the other cell stays out of the record."""
     ran = whole.home.run(whole.project, cells=[cell])
 

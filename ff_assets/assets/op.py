@@ -45,7 +45,10 @@ def flow_assets(flow: Flow) -> dg.AssetsDefinition:
     ) -> Iterator[dg.MaterializeResult[None]]:
         selected = [steps[key] for key in steps if key in context.selected_asset_keys]
         wanted = _wanted(context, selected)
-        yield from _Run(context, flow, spark, mlflow, store).results(wanted)
+        try:
+            yield from _Run(context, flow, spark, mlflow, store).results(wanted)
+        except FeatureFlowError as error:
+            raise _refusal(error) from error
 
     return feature_flow
 
@@ -157,6 +160,15 @@ def _gone(
         for step in recorded
         if find_version(client, step.variant.target.name, inventory.fingerprint(step)) is None
     }
+
+
+def _refusal(error: FeatureFlowError) -> dg.Failure:
+    """What went wrong outside all steps, such as a source whose version cannot be known."""
+    return dg.Failure(
+        str(error),
+        metadata={"errors": dg.MetadataValue.json([error.as_dict()])},
+        allow_retries=False,
+    )
 
 
 def _failure(failures: list[Failed]) -> dg.Failure:

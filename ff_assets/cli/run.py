@@ -63,14 +63,15 @@ class Ran:
         for variant in self._variants():
             row = self._row(variant)
             low_high = row["interval"]
-            computed = row["steps"] - row["reused"]
+            parts = ["computed", "reused", "not done"]
+            counts = ", ".join(f"{row[part]} {part}" for part in parts if row[part])
             table.add_row(
                 escape(row["variant"]),
                 "[red]none[/]" if row["value"] is None else f"{row['metric']} {row['value']:.4f}",
                 f"{low_high[0]:.4f} to {low_high[1]:.4f}" if low_high else "",
                 f"{row['rows']:,}" if row["rows"] else "",
                 f"{row['seconds']:.1f}",
-                f"{computed} computed, {row['reused']} reused" if computed else "all reused",
+                "all reused" if row["reused"] == row["steps"] else counts,
                 row["registered"] or "",
             )
         console.print()
@@ -103,7 +104,9 @@ class Ran:
             "rows": evaluation.get("rows_test"),
             "seconds": sum(m["seconds"] for m in known if not m["reused"]),
             "steps": len(steps),
+            "computed": sum(not m["reused"] for m in known),
             "reused": sum(m["reused"] for m in known),
+            "not done": len(steps) - len(known),
             "registered": registration.get("registered_model"),
         }
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from threading import RLock
 from typing import TYPE_CHECKING, Any
 
-from ff_assets.core.errors import FeatureFlowError, StageError, brief
+from ff_assets.core.errors import FeatureFlowError, StageError
 from ff_assets.core.flow import Instance, Variant, sources_behind
 from ff_assets.core.refusals import describe
 from ff_assets.core.split import TRAIN
@@ -22,7 +22,7 @@ from ff_assets.engine.evaluation import evaluate_variant
 from ff_assets.engine.frames import Frames
 from ff_assets.engine.plan import Inventory, Plan
 from ff_assets.engine.sources import StagedSource, stage_source
-from ff_assets.engine.stages import class_name, load_model
+from ff_assets.engine.stages import class_name, failed, load_model
 from ff_assets.engine.store import Record, Staging, Store, size_of
 
 if TYPE_CHECKING:
@@ -114,12 +114,12 @@ class Execution:
         try:
             while sorter.is_active():
                 for step in sorted(sorter.get_ready(), key=position.__getitem__):
-                    if step in dropped:
-                        self._release(step)
-                        sorter.done(step)
-                    elif step not in todo:
+                    if step not in todo:
                         found = self._plan.reused[step]
                         yield Finished(step, dict(found), frozenset(found))
+                        sorter.done(step)
+                    elif step in dropped:
+                        self._release(step)
                         sorter.done(step)
                     else:
                         yield Started(step)
@@ -133,16 +133,26 @@ class Execution:
                     if error is None:
                         yield self._finished(step, future.result())
                     elif isinstance(error, Exception):
-                        below = _below(step, reads) - dropped
+                        below = _below(step, reads, todo) - dropped
                         dropped |= below
                         skipped = tuple(s for s in everything if s in below)
                         yield Failed(step, error, skipped)
                     else:
                         raise error
                     sorter.done(step)
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
-            self._frames.close()
+        except (Exception, GeneratorExit):
+            self._close(pool)
+            raise
+        except BaseException:  # an interrupt
+            if self._plan.needs_spark:
+                self._spark().stop()  # or fits that are under way would go on to their ends
+            pool.shutdown(cancel_futures=True)
+            raise
+        self._close(pool)
+
+    def _close(self, pool: ThreadPoolExecutor) -> None:
+        pool.shutdown(cancel_futures=True)
+        self._frames.close()
 
     def _finished(self, step: Step, records: Records) -> Finished:
         before = self._plan.reused.get(step, {})
@@ -166,7 +176,7 @@ class Execution:
         except FeatureFlowError:
             raise
         except (Exception, SystemExit) as error:  # a library that exits must not end the run
-            raise _explained(step, error) from error
+            raise failed(step.subject, _VERBS[step.kind], error) from error
         finally:
             self._release(step)
 
@@ -280,13 +290,29 @@ class Execution:
     def _refuse_lost_rows(self, instance: Instance, cell: str, count: int) -> None:
         expected = self._source_rows(instance, cell)
         if expected is not None and count != expected:
+            loser, count = self._first_that_loses(instance, cell, expected) or (instance, count)
             raise StageError(
-                f"`{instance.name}` made {count} rows of the {expected} in {cell}.",
-                where=[describe(instance.provider)],
+                f"`{loser.name}` made {count} rows of the {expected} in {cell}.",
+                where=[describe(loser.provider)],
                 why="a stage works row by row; variants are compared on the same rows.",
                 fix='let it keep every row, for example handleInvalid="keep", and clean the rows '
                 "in the source's loader.",
             )
+
+    def _first_that_loses(
+        self, instance: Instance, cell: str, expected: int
+    ) -> tuple[Instance, int] | None:
+        """The view upstream at which rows are lost; nobody counts those before they are stored."""
+        behind = {instance}
+        for other in reversed(list(self._plan.work)):
+            if other in behind:
+                behind.update(other.inputs.values())
+        for other, work in self._plan.work.items():
+            if other in behind and work.recipe is not None and not work.table:
+                count = self._frames.rows(other, [cell]).count()
+                if count != expected:
+                    return other, count
+        return None
 
     def _evaluate(self, step: Step) -> Record:
         began = time.monotonic()
@@ -328,11 +354,11 @@ def _reads_within(order: Iterable[Step], inside: Collection[Step]) -> dict[Step,
     return {step: parents for step, parents in reads.items() if step in inside}
 
 
-def _below(step: Step, reads: Mapping[Step, set[Step]]) -> set[Step]:
-    """Every step that depends on a step; `reads` is in topological order."""
+def _below(step: Step, reads: Mapping[Step, set[Step]], todo: Collection[Step]) -> set[Step]:
+    """Every step of `todo` that depends on a step; `reads` is in topological order."""
     below = {step}
     for other, parents in reads.items():
-        if not below.isdisjoint(parents):
+        if other in todo and not below.isdisjoint(parents):
             below.add(other)
     return below - {step}
 
@@ -344,20 +370,10 @@ def _count_rows(path: Path) -> int:
     return sum(pq.read_metadata(file).num_rows for file in path.glob("*.parquet"))
 
 
-def _explained(step: Step, error: BaseException) -> StageError:
-    """An error of Spark, or of a user's function, with the declaration it came from."""
-    subject = step.subject
-    declaration = subject.provider if isinstance(subject, Instance) else subject.target
-    verb = {
-        Kind.SOURCE: "read",
-        Kind.MODEL: "fitted",
-        Kind.FEATURE: "applied",
-        Kind.EVALUATION: "evaluated",
-        Kind.REGISTRATION: "registered",
-    }[step.kind]
-    return StageError(
-        f"`{subject.name}` cannot be {verb}.",
-        where=[describe(declaration)],
-        why=brief(error),
-        fix="the cause stands below with its trace; `ff run` continues from what is whole.",
-    )
+_VERBS = {
+    Kind.SOURCE: "read",
+    Kind.MODEL: "fitted",
+    Kind.FEATURE: "applied",
+    Kind.EVALUATION: "evaluated",
+    Kind.REGISTRATION: "registered",
+}

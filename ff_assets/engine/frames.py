@@ -11,7 +11,7 @@ from ff_assets.core.split import TRAIN
 from ff_assets.core.steps import CELLS
 from ff_assets.engine.columns import CELL, physical, stored_columns
 from ff_assets.engine.plan import Plan, Recipe
-from ff_assets.engine.stages import make_stage
+from ff_assets.engine.stages import failed, make_stage
 from ff_assets.engine.store import Store
 
 if TYPE_CHECKING:
@@ -152,7 +152,10 @@ class Frames:
 
     def _transform(self, frame: "DataFrame", instance: Instance) -> "DataFrame":
         stage = self._model(instance) if instance.is_estimator else self.stage(instance)
-        return stage.transform(frame)
+        try:
+            return stage.transform(frame)
+        except Exception as error:  # what is being done may be a step further down
+            raise failed(instance, "applied", error) from error
 
     def _stored(self, instance: Instance, cells: Iterable[str]) -> "DataFrame":
         from pyspark.sql import functions as F

@@ -262,6 +262,7 @@ class _FramePlanner:
         self._position = {instance: index for index, instance in enumerate(work)}
         self._added: dict[Instance, frozenset[Instance]] = {}  # what a frame adds to its base
         self._held: dict[Instance, int] = {}  # how many instances a frame has columns of
+        self._holding: dict[Instance, dict[Instance, bool]] = {}  # instance -> frame -> is it in it
 
     def run(self) -> None:
         """Complete the work on every instance."""
@@ -294,33 +295,47 @@ class _FramePlanner:
     def _holds(self, frame: Instance, instance: Instance) -> bool:
         """Whether the frame of an instance has the columns of another one.
 
-        It has its own, those added to it, and those of its base. A set of all of them for each
-        frame would make long chains quadratic.
+        It has its own, those added to it, and those of its base. Answers are kept for the frames
+        that were passed; a set of all columns for each frame would make long chains quadratic.
         """
-        while self._position[frame] >= self._position[instance]:
-            if instance in self._added[frame]:
-                return True
+        known = self._holding.setdefault(instance, {})
+        passed = []
+        while frame not in known:
+            passed.append(frame)
             recipe = self._work[frame].recipe
-            if recipe is None:
-                return False
-            frame = recipe.base
-        return False
+            if instance in self._added[frame]:
+                known[frame] = True
+            elif recipe is None or self._position[frame] < self._position[instance]:
+                known[frame] = False
+            else:
+                frame = recipe.base
+        held = known[frame]
+        known.update(dict.fromkeys(passed, held))
+        return held
 
     def _recipe(self, reads: Mapping[str, Instance]) -> Recipe:
         """The cheapest way to get columns together: the fewest joins, then the fewest additions."""
-
-        def cost(recipe: Recipe) -> tuple[int, int, int]:
-            joins = sum(self._work[instance].table for instance in recipe.extend)
-            return joins, len(recipe.extend), -self._position[recipe.base]
-
         # Frames that hold more are likelier to hold the rest; stages of many inputs stay quick.
         inputs = sorted(set(reads.values()), key=lambda i: (-self._held[i], -self._position[i]))
-        return min((self._based_on(base, reads) for base in inputs[:_CANDIDATES]), key=cost)
+        best: Recipe | None = None
+        for base in inputs[:_CANDIDATES]:
+            best = self._based_on(base, reads, best) or best
+        assert best is not None
+        return best
 
-    def _based_on(self, base: Instance, reads: Mapping[str, Instance]) -> Recipe:
-        """Add to a base's frame what is read and not in it, views with what they read in turn."""
+    def _based_on(
+        self, base: Instance, reads: Mapping[str, Instance], other: Recipe | None
+    ) -> Recipe | None:
+        """Add to a base's frame what is read and not in it, views with what they read in turn.
+
+        What costs as much as another recipe is given up, before it has gone through all upstream.
+        """
+        limit: tuple[int, int] | None = None
+        if other is not None:
+            limit = sum(self._work[i].table for i in other.extend), len(other.extend)
         carried: set[Column] = set()
         extend: set[Instance] = set()
+        joins = 0
         agenda = list(reads.items())
         while agenda:
             feature, instance = agenda.pop()
@@ -328,7 +343,11 @@ class _FramePlanner:
                 carried.add((instance, feature))
             elif instance not in extend:
                 extend.add(instance)
-                if not self._work[instance].table:
+                if self._work[instance].table:
+                    joins += 1
+                else:
                     agenda.extend(instance.inputs.items())
+            if limit is not None and (joins, len(extend)) >= limit:
+                return None
         order = tuple(sorted(extend, key=self._position.__getitem__))
         return Recipe(base, order, frozenset(carried))

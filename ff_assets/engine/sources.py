@@ -48,21 +48,28 @@ def stated_version(source: Source) -> str | None:
     """The version that a source states of its data, or `None` if it has to be read for that.
 
     Raises:
-        DataError: the function that states it fails.
+        DataError: the function that states it fails, or states nothing.
     """
     if not callable(source.version):
         return source.version
     try:
-        return str(source.version())
+        version = source.version()
     except FeatureFlowError:
         raise
     except Exception as error:
-        raise DataError(
-            f"source `{source.name}` cannot state the version of its data.",
-            where=[describe(source)],
-            why=f"its version function raised {brief(error)}",
-            fix="see that the data is where the function looks for it.",
-        ) from error
+        raise _no_version(source, f"its version function raised {brief(error)}") from error
+    if version is None:
+        raise _no_version(source, "its version function returned None.")
+    return str(version)
+
+
+def _no_version(source: Source, why: str) -> DataError:
+    return DataError(
+        f"source `{source.name}` cannot state the version of its data.",
+        where=[describe(source)],
+        why=why,
+        fix="see that the data is where the function looks for it.",
+    )
 
 
 def bucket_column(key: "Column", salt: str) -> "Column":

@@ -5,8 +5,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ff_assets.core.errors import StageError, brief
 from ff_assets.core.flow import Instance, Variant
 from ff_assets.core.operations import ColumnOperation
+from ff_assets.core.refusals import describe
 from ff_assets.engine.columns import column_parameters, serving_names
 
 if TYPE_CHECKING:
@@ -48,6 +50,21 @@ def load_model(path: Path, name: str) -> Any:
     """
     module, _, qualname = name.rpartition(".")
     return getattr(importlib.import_module(module), qualname).load(str(path))
+
+
+def failed(subject: Instance | Variant, verb: str, error: BaseException) -> StageError:
+    """An error of Spark, or of a user's function, with the declaration it came from.
+
+    Args:
+        verb: what could not be done: `fitted`, `applied`, ...
+    """
+    declaration = subject.provider if isinstance(subject, Instance) else subject.target
+    return StageError(
+        f"`{subject.name}` cannot be {verb}.",
+        where=[describe(declaration)],
+        why=brief(error),
+        fix="the cause stands below with its trace; `ff run` continues from what is whole.",
+    )
 
 
 def serving_model(variant: Variant, models: Mapping[Instance, Any]) -> "PipelineModel":

@@ -224,3 +224,6 @@ def _sweep(folder: Path) -> None:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             shutil.rmtree(lock.with_suffix(""), ignore_errors=True)
             lock.unlink()
+    for left in folder.glob("run-*/"):
+        if not left.with_suffix(".lock").exists():  # Spark outlived its driver and wrote on
+            shutil.rmtree(left, ignore_errors=True)

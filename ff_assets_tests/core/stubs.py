@@ -1,7 +1,6 @@
 """Stages that compute nothing, and random graphs of them."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
@@ -79,7 +78,6 @@ def estimator(
     return declared.named(name)
 
 
-@dataclass(frozen=True)
 class Graph:
     """A project with the plain facts that an oracle needs.
 
@@ -88,8 +86,9 @@ class Graph:
         features: every feature that occurs, provided or not.
     """
 
-    project: Project
-    features: tuple[str, ...]
+    def __init__(self, project: Project, features: tuple[str, ...]) -> None:
+        self.project = project
+        self.features = features
 
     def __repr__(self) -> str:
         given = [f"{p.name}({', '.join(p.outputs)})" for p in self.project.sources]
@@ -107,22 +106,27 @@ def graphs(draw: st.DrawFn, *, acyclic: bool = False, max_targets: int = 2) -> G
     """Random flows: several providers of a feature, several outputs of a stage, reads of a fit.
 
     Args:
-        acyclic: stages read only features that come before their outputs, so all can be derived.
+        acyclic: stages read only features that are provided and come before their outputs, so
+            all can be derived.
     """
     features = tuple("abcdefg"[: draw(st.integers(3, 7))])
     given = draw(st.integers(1, 2))
-    stages = []
+    stages: list[Stage] = []
     for number in range(draw(st.integers(1, 7))):
         first = draw(st.integers(given, len(features) - 1))
         writes = features[first : first + draw(st.integers(1, 2))]
-        others = features[:first] if acyclic else [f for f in features if f not in writes]
+        if acyclic:
+            provided = {*features[:given], *(f for s in stages for f in s.outputs)}
+            others = [feature for feature in features[:first] if feature in provided]
+        else:
+            others = [feature for feature in features if feature not in writes]
         reads = draw(st.lists(st.sampled_from(others), min_size=1, max_size=3, unique=True))
         name = f"s{number}"
         if draw(st.booleans()):
             label, weight = (draw(st.sampled_from([None, *others])) for _ in range(2))
-            declared = estimator(name, reads, *writes, label=label, weight=weight)
+            declared = estimator(name, reads, *writes, label=label, weight=weight, level=number)
         else:
-            declared = transformer(name, reads, *writes)
+            declared = transformer(name, reads, *writes, level=number)
         stages.append(declared.materialized(draw(st.sampled_from(["table", "view"]))))
     provided = {f for s in stages for f in s.outputs} | set(features[:given])
     targets = [

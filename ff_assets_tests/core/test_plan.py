@@ -203,16 +203,19 @@ def test_a_shared_frame_is_persisted_with_what_is_read_of_it(store: Store):
     assert all(recipe.extend == () for recipe in recipes(plan))  # no join
 
 
-def test_a_frame_with_one_reader_is_not_persisted(store: Store):
+@pytest.mark.parametrize("outputs", [["length"], ["length", "width"]])
+def test_a_frame_is_persisted_from_its_second_reader_on(store: Store, outputs: list[str]):
     flow = flow_of(
         source("texts", "text"),
         transformer("words", ["text"]),
         transformer("length", ["words"]),
-        outputs=["length"],
+        transformer("width", ["words"]),
+        outputs=outputs,
     )
     plan = make(flow, store)
-    assert [work.readers for work in plan.work.values()] == [1, 1, 1]
-    assert not any(work.persist for work in plan.work.values())
+    assert work_of(plan, "words").readers == len(outputs)
+    persisted = [instance.name for instance, work in plan.work.items() if work.persist]
+    assert persisted == ([] if len(outputs) == 1 else ["words"])
 
 
 def test_what_the_base_does_not_hold_is_joined_or_computed_again(store: Store):
@@ -222,13 +225,18 @@ def test_what_the_base_does_not_hold_is_joined_or_computed_again(store: Store):
         transformer("words", ["text"]),
         transformer("twice", ["stars"]),
         transformer("both", ["words", "twice"]),
-        outputs=["both"],
+        transformer("last", ["both", "words"]),
+        outputs=["last"],
     )
     plan = make(flow, store)
     recipe = work_of(plan, "both").recipe
     assert recipe is not None
     assert recipe.base.name == "twice"
     assert [instance.name for instance in recipe.extend] == ["texts", "words"]
+    recipe = work_of(plan, "last").recipe
+    assert recipe is not None
+    assert recipe.base.name == "both"
+    assert recipe.extend == ()  # what was added before is there
     run(plan, store)
 
 

@@ -1,0 +1,179 @@
+"""What exists is found again by what it was made from, and nothing else is computed."""
+
+import json
+import random
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from pyspark.ml.feature import CountVectorizer
+from pyspark.sql import Column
+from pyspark.sql import functions as F
+
+from ff_assets import Stage, feature, stage
+from ff_assets.core.project import Project
+from ff_assets_tests.projects import (
+    counts,
+    make_rows,
+    review,
+    reviews,
+    small_project,
+    tfidf,
+    write_rows,
+)
+from ff_assets_tests.running import Home, Ran
+
+pytestmark = pytest.mark.xdist_group("small")
+
+
+def pair_project(path: Path, version: str = "1", **replaced: Stage) -> Project:
+    """One target of two variants, `sentiment[hashed]` and `sentiment[tfidf]`."""
+    return small_project(
+        reviews(path, version=version),
+        replaced={name: new for name, new in replaced.items() if name == "marks"},
+        added=(replaced.get("term_counts", counts), tfidf),
+    )
+
+
+@pytest.fixture(scope="module")
+def pair(new_home: Callable[[], Home], reviews_file: Path) -> tuple[Home, Ran]:
+    """The project as it is, whole."""
+    home = new_home()
+    ran = home.run(pair_project(reviews_file))
+    assert ran.success
+    assert ran.computed == set(ran.assets)
+    return home, ran
+
+
+def behind_signals(variant: str) -> set[str]:
+    return {
+        f"features/signals__{variant}",
+        f"models/sentiment__{variant}_model",
+        f"features/sentiment__{variant}",
+        f"evaluations/sentiment__{variant}_evaluation",
+        f"registry/sentiment__{variant}_registered",
+    }
+
+
+def test_an_edit_of_one_stage_computes_its_descendants_only(
+    pair: tuple[Home, Ran], reviews_file: Path
+) -> None:
+    home, before = pair
+    edited = stage(CountVectorizer, inputCol="tokens", outputCol="term_counts", minDF=3.0)
+
+    after = home.run(pair_project(reviews_file, term_counts=edited))
+
+    assert after.success
+    assert after.computed == behind_signals("tfidf") | {
+        "models/term_counts_model",
+        "features/term_counts",
+        "models/tfidf_model",
+        "features/tfidf",
+    }
+    for name, cells in after.assets.items():
+        for cell, metadata in cells.items():
+            same = metadata["fingerprint"] == before.assets[name][cell]["fingerprint"]
+            assert same is (name not in after.computed)
+
+    undone = home.run(pair_project(reviews_file))
+    assert undone.success
+    assert undone.computed == set()
+    assert not undone.asked_for_spark
+
+
+def test_an_edit_of_a_functions_code_is_noticed(pair: tuple[Home, Ran], reviews_file: Path) -> None:
+    @feature(entity=review)
+    def marks(text: Column) -> Column:
+        return F.length(F.regexp_replace(text, "[^!]", "")).cast("double") * 2
+
+    home, _ = pair
+    after = home.run(pair_project(reviews_file, marks=marks))
+
+    assert after.success
+    assert after.computed == behind_signals("tfidf") | behind_signals("hashed") | {"features/marks"}
+
+
+def test_a_deleted_version_is_registered_again_and_the_rest_is_reused(
+    pair: tuple[Home, Ran], reviews_file: Path
+) -> None:
+    home, before = pair
+    gone = before.assets["registry/sentiment__hashed_registered"][""]["version"]
+    home.client.delete_model_version("sentiment", str(gone))
+
+    after = home.run(pair_project(reviews_file))
+
+    assert after.success
+    assert after.computed == {"registry/sentiment__hashed_registered"}
+    again = after.assets["registry/sentiment__hashed_registered"][""]
+    assert again["version"] > gone
+    version = home.client.get_model_version("sentiment", str(again["version"]))
+    assert version.tags["ff.fingerprint"] == again["fingerprint"]
+    assert home.run(pair_project(reviews_file)).computed == set()
+
+
+def test_a_new_version_of_the_data_makes_everything_new(
+    pair: tuple[Home, Ran], reviews_file: Path
+) -> None:
+    home, before = pair
+    evaluations = [f"evaluations/sentiment__{v}_evaluation" for v in ("hashed", "tfidf")]
+
+    after = home.run(pair_project(reviews_file, version="2"), only=evaluations, cells=[])
+
+    assert after.success
+    assert after.computed == set(evaluations)
+    begun = {message for message in after.messages if message.startswith("▶")}
+    assert len(begun) == 17 - 2  # all steps but the registrations
+    for name in evaluations:  # the data are the same in truth, and so are the metrics
+        assert after.assets[name][""]["auc_test"] == before.assets[name][""]["auc_test"]
+
+
+def test_a_source_without_a_version_is_known_by_its_rows(home: Home, tmp_path: Path) -> None:
+    def run(rows: list[dict[str, object]]) -> Ran:
+        write_rows(tmp_path / "reviews.parquet", rows)
+        source = reviews(tmp_path / "reviews.parquet", version=None)
+        return home.run(small_project(source), only=["sources/reviews", "features/sentiment"])
+
+    rows = make_rows(80)
+    first = run(rows)
+    assert first.success
+    assert first.computed == {"sources/reviews", "features/sentiment"}
+
+    random.Random(1).shuffle(rows)
+    shuffled = run(rows)
+    assert shuffled.success
+    assert shuffled.asked_for_spark  # it has to be read
+    assert shuffled.computed == set()
+
+    rows[5] = {**rows[5], "text": "another text"}
+    changed = run(rows)
+    assert changed.success
+    assert changed.computed == {"sources/reviews", "features/sentiment"}
+
+
+def test_two_processes_share_a_store_at_the_same_time(
+    new_home: Callable[[], Home], tmp_path: Path
+) -> None:
+    write_rows(tmp_path / "reviews.parquet", make_rows(120))
+    command = [sys.executable, "-m", "ff_assets_tests.running", str(tmp_path), "small"]
+    processes = [
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        for _ in range(2)
+    ]
+    ended = [process.communicate(timeout=200) for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], ended
+
+    one, two = (json.loads(out.splitlines()[-1]) for out, _ in ended)
+    assert one["success"]
+    assert two["success"]
+    evaluations = [run["assets"]["evaluations/sentiment_evaluation"][""] for run in (one, two)]
+    metrics = [{k: v for k, v in e.items() if "_t" in k} for e in evaluations]
+    assert metrics[0] == metrics[1]
+    assert len(metrics[0]) > 20
+    third = Home.at(tmp_path)
+    with third.instance:
+        again = third.run(small_project(reviews(tmp_path / "reviews.parquet")))
+    assert again.computed == set()
+    assert not again.asked_for_spark
+    assert list((tmp_path / "store" / "staging").iterdir()) == []
