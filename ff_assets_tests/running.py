@@ -37,6 +37,8 @@ SPARK = spark_config() | {
     "spark.sql.shuffle.partitions": "2",
 }
 
+PLAIN = (bool, int, float, str)
+
 
 class WatchedSpark(SparkResource):
     """The project's resource, which notes that somebody asked for the session."""
@@ -223,4 +225,8 @@ if __name__ == "__main__":
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     folder = Path(sys.argv[1])
     ran = Home.at(folder).run(PROJECTS[sys.argv[2]](folder / "reviews.parquet"))
-    print(json.dumps({"success": ran.success, "assets": ran.assets}, default=str))
+    plain = {
+        name: {cell: {k: v for k, v in m.items() if type(v) in PLAIN} for cell, m in cells.items()}
+        for name, cells in ran.assets.items()
+    }
+    print(json.dumps({"success": ran.success, "assets": plain}))

@@ -108,24 +108,30 @@ class Execution:
         sorter = graphlib.TopologicalSorter(reads)
         sorter.prepare()
         position = {step: index for index, step in enumerate(everything)}
+        height = _heights(reads)
+        ready: list[Step] = []
         running: dict[Future[Records], Step] = {}
         dropped: set[Step] = set()
         pool = ThreadPoolExecutor(SIDE_BY_SIDE, thread_name_prefix="ff")
         try:
             while sorter.is_active():
-                for step in sorted(sorter.get_ready(), key=position.__getitem__):
-                    if step not in todo:
+                ready += sorter.get_ready()
+                settled = [step for step in ready if step not in todo or step in dropped]
+                for step in settled:
+                    ready.remove(step)
+                    if step in dropped:
+                        self._release(step)
+                    else:
                         found = self._plan.reused[step]
                         yield Finished(step, dict(found), frozenset(found))
-                        sorter.done(step)
-                    elif step in dropped:
-                        self._release(step)
-                        sorter.done(step)
-                    else:
-                        yield Started(step)
-                        running[pool.submit(self._do, step)] = step
-                if not running:
-                    continue
+                    sorter.done(step)
+                if settled:
+                    continue  # others may be ready now
+                ready.sort(key=lambda step: (-height[step], position[step]))
+                while ready and len(running) < SIDE_BY_SIDE:
+                    step = ready.pop(0)
+                    yield Started(step)
+                    running[pool.submit(self._do, step)] = step
                 done, _ = wait(running, return_when=FIRST_COMPLETED)
                 for future in sorted(done, key=lambda f: position[running[f]]):
                     step = running.pop(future)
@@ -352,6 +358,18 @@ def _reads_within(order: Iterable[Step], inside: Collection[Step]) -> dict[Step,
         for parent in step.parents():
             reads[step] |= {parent} if parent in inside else reads[parent]
     return {step: parents for step, parents in reads.items() if step in inside}
+
+
+def _heights(reads: Mapping[Step, set[Step]]) -> dict[Step, int]:
+    """Step -> length of the longest chain that waits for it; `reads` is in topological order.
+
+    The highest first keeps all threads busy to the end: Hu, Operations Research 9 (1961).
+    """
+    height = dict.fromkeys(reads, 0)
+    for step in reversed(reads):
+        for parent in reads[step]:
+            height[parent] = max(height[parent], height[step] + 1)
+    return height
 
 
 def _below(step: Step, reads: Mapping[Step, set[Step]], todo: Collection[Step]) -> set[Step]:

@@ -50,7 +50,10 @@ snippets = Source(
 tokens = stage(RegexTokenizer, inputCol="text", outputCol="tokens", pattern=r"\W+")
 
 # Three providers of `text_vector`: three variants of every target that needs it.
-counts = stage(CountVectorizer, inputCol="tokens", outputCol="term_counts", minDF=2.0)
+# Only `tfidf` reads the counts, so they need not be stored.
+counts = stage(CountVectorizer, inputCol="tokens", outputCol="term_counts", minDF=2.0).materialized(
+    "view"
+)
 tfidf = stage(IDF, inputCol="term_counts", outputCol="text_vector").named("tfidf")
 
 word2vec = stage(
