@@ -50,7 +50,6 @@ FLOW = """
     )
     target = Target("sentiment", outputs=["sentiment"], label="is_positive", task="binary")
 """
-MAIN = "from ff_assets.cli import main; main()"
 
 
 @dataclass(frozen=True)
@@ -72,7 +71,7 @@ class Fork:
 
     def start(self, *arguments: str, **environment: str) -> "subprocess.Popen[str]":
         return subprocess.Popen(
-            [sys.executable, "-c", MAIN, *arguments],
+            [sys.executable, "ff.py", *arguments],
             cwd=self.root,
             env={**self.environment, **environment},
             stdout=subprocess.PIPE,
@@ -120,6 +119,8 @@ def make_fork(root: Path) -> Fork:
         ignore=shutil.ignore_patterns("__pycache__", "reviews.py", "datasets.py"),
     )
     shutil.copy(PROJECT_ROOT / "dagster.yaml", root)
+    # What the installed command consists of; beside the fork's own code, so that it is run.
+    (root / "ff.py").write_text("from ff_assets.cli import main\n\nmain()\n")
     fork = Fork(root)
     fork.write_flow(FLOW)
     write_rows(root / "ff_assets" / "flows" / "reviews.parquet", make_rows(120))
@@ -270,6 +271,27 @@ def test_a_run_that_fails_says_why_and_ends_with_1(fork: Fork) -> None:
         assert "source `reviews` cannot state the version of its data." in text
         assert "ff_assets/flows/reviews.py:" in text
         assert "TypeError: unsupported operand" in text
+
+
+def test_two_runs_at_the_same_time_share_everything(fork: Fork) -> None:
+    """From the first table of Dagster and MLflow to the last result."""
+    processes = [fork.start("run", "--json") for _ in range(2)]
+    one, two = (
+        Ended(process.wait(), out, err)
+        for process in processes
+        for out, err in [process.communicate(timeout=240)]
+    )
+
+    assert one.code == 0, one.err
+    assert two.code == 0, two.err
+    values = [(v["value"], v["interval"]) for e in (one, two) for v in e.json["variants"]]
+    assert values[0] == values[1]
+    assert list((fork.root / ".ff" / "store" / "staging").iterdir()) == []
+    third = fork.ff("run", "--json", **fork.without_java())
+    assert third.code == 0, third.err
+    (row,) = third.json["variants"]
+    assert row["steps"] == row["reused"]
+    assert not fork.java_was_started
 
 
 def test_an_interrupted_run_is_cancelled_and_ends_with_130(fork: Fork) -> None:

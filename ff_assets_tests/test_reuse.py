@@ -1,9 +1,6 @@
 """What exists is found again by what it was made from, and nothing else is computed."""
 
-import json
 import random
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -150,30 +147,3 @@ def test_a_source_without_a_version_is_known_by_its_rows(home: Home, tmp_path: P
     changed = run(rows)
     assert changed.success
     assert changed.computed == {"sources/reviews", "features/sentiment"}
-
-
-def test_two_processes_share_a_store_at_the_same_time(
-    new_home: Callable[[], Home], tmp_path: Path
-) -> None:
-    write_rows(tmp_path / "reviews.parquet", make_rows(120))
-    command = [sys.executable, "-m", "ff_assets_tests.running", str(tmp_path), "small"]
-    processes = [
-        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        for _ in range(2)
-    ]
-    ended = [process.communicate(timeout=200) for process in processes]
-    assert [process.returncode for process in processes] == [0, 0], ended
-
-    one, two = (json.loads(out.splitlines()[-1]) for out, _ in ended)
-    assert one["success"]
-    assert two["success"]
-    evaluations = [run["assets"]["evaluations/sentiment_evaluation"][""] for run in (one, two)]
-    metrics = [{k: v for k, v in e.items() if "_t" in k} for e in evaluations]
-    assert metrics[0] == metrics[1]
-    assert len(metrics[0]) > 20
-    third = Home.at(tmp_path)
-    with third.instance:
-        again = third.run(small_project(reviews(tmp_path / "reviews.parquet")))
-    assert again.computed == set()
-    assert not again.asked_for_spark
-    assert list((tmp_path / "store" / "staging").iterdir()) == []

@@ -1,5 +1,6 @@
 """`ff run`: the jobs of Dagster's UI without a browser, on the same instance and store."""
 
+import fcntl
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -142,8 +143,15 @@ def run_targets(targets: Sequence[str], quiet: bool) -> Ran:
     job = definitions.resolve_job_def(job_name)
     if len(names) > 1 and not whole:
         job = job.get_subset(asset_selection=keys)
-    with progress_logger(errors, quiet) as logger, dg.DagsterInstance.get() as instance:
+    with progress_logger(errors, quiet) as logger, _instance(settings) as instance:
         return _execute(flow, names, job.with_logger_defs({PROGRESS_LOGGER: logger}), instance)
+
+
+def _instance(settings: Settings) -> dg.DagsterInstance:
+    """Dagster's instance. Two processes that made its tables at once would break it for good."""
+    with (settings.dagster_home / "instance.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        return dg.DagsterInstance.get()
 
 
 def _execute(

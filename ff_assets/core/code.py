@@ -13,6 +13,7 @@ import textwrap
 import tokenize
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
+from pathlib import Path
 from types import CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
 
@@ -23,7 +24,7 @@ def code_digest(function: Callable[..., Any]) -> str:
     Followed are functions, classes and objects of its own top-level package (declarations
     excepted), through wrappers, partials, methods, closures and imports inside functions. What
     other packages have counts by name, constants count by value or, failing that, by `repr`.
-    White space, comments, docstrings and the place in a file do not matter.
+    White space, comments, docstrings, the place in a file and the project's folder do not matter.
     """
     return _Describer(function).digest()
 
@@ -34,6 +35,7 @@ class _Describer:
     def __init__(self, entry: Any) -> None:
         self._entry = entry
         self._root = _module(entry).partition(".")[0]
+        self._folder = _folder(self._root)
         self._seen: set[int] = set()
 
     def digest(self) -> str:
@@ -95,17 +97,15 @@ class _Describer:
         else:
             yield source or _bytecode(value.__code__)
             yield from self._uses(value)
-            if hasattr(value, "__wrapped__"):
-                yield from self._describe(value.__wrapped__)
 
     def _object(self, value: Any) -> Iterator[str]:
         yield from self._describe(type(value))
         state = getattr(value, "__dict__", {})
-        yield from self._describe(state) if state else [_stable(value)]
+        yield from self._describe(state) if state else [self._text(value)]
 
     def _constant(self, value: Any) -> Iterator[str]:
         if isinstance(value, set | frozenset):
-            value = sorted(value, key=_stable)
+            value = sorted(value, key=self._text)
         if isinstance(value, dict):
             yield f"dict of {len(value)}"
             for item in value.items():
@@ -119,7 +119,14 @@ class _Describer:
         elif type(value).__module__ == "numpy":
             yield from self._describe((type(value).__qualname__, value.tolist()))
         else:
-            yield _stable(value)
+            yield self._text(value)
+
+    def _text(self, value: Any) -> str:
+        """A text that is the same in every process and in every folder."""
+        text = repr(value)
+        if " at 0x" in text:  # a memory address
+            return type(value).__qualname__
+        return text.replace(self._folder, ".") if self._folder else text
 
     def _uses(self, function: FunctionType) -> Iterator[str]:
         """What a function refers to beyond its own text."""
@@ -202,10 +209,13 @@ def _module(value: Any) -> str:
     return getattr(value, "__module__", None) or ""
 
 
-def _stable(value: Any) -> str:
-    """A text that is the same in every process."""
-    text = repr(value)
-    return type(value).__qualname__ if " at 0x" in text else text  # a memory address
+def _folder(package: str) -> str:
+    """The folder that holds a top-level package; empty if that is unknown, or the root."""
+    file = getattr(sys.modules.get(package), "__file__", None)
+    if file is None:
+        return ""
+    folder = Path(file).parent.parent if Path(file).stem == "__init__" else Path(file).parent
+    return str(folder) if folder.name else ""
 
 
 @functools.cache

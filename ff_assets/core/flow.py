@@ -259,15 +259,12 @@ def _contested(
 def _labels(choices: Sequence[Mapping[str, str]]) -> list[str]:
     """What tells several sets of choices apart, such as `tfidf, linear`.
 
-    Only features on which they differ count. A provider stands without its feature where that
-    leaves no doubt.
+    Only features on which they differ count, and of these the providers leave no doubt: the same
+    providers read the same features, and so provide the same ones, each in its place.
     """
-    features: Iterable[str] = dict.fromkeys(feature for choice in choices for feature in choice)
+    features = dict.fromkeys(feature for choice in choices for feature in choice)
     differing = [f for f in features if len({choice.get(f) for choice in choices}) > 1]
-    short = [", ".join(choice[f] for f in differing if f in choice) for choice in choices]
-    if len(set(short)) == len(choices):
-        return short
-    return [", ".join(f"{f}={choice[f]}" for f in differing if f in choice) for choice in choices]
+    return [", ".join(choice[f] for f in differing if f in choice) for choice in choices]
 
 
 def _join(name: str, label: str) -> str:
@@ -275,4 +272,4 @@ def _join(name: str, label: str) -> str:
 
 
 def _slug(name: str) -> str:
-    return name.replace("[", "__").replace("]", "").replace(", ", "__").replace("=", "___")
+    return name.replace("[", "__").replace("]", "").replace(", ", "__")

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from ff_assets.core.errors import DefinitionError, Location
 from ff_assets.core.split import CELL
 
-_NAME = re.compile(r"[A-Za-z](_?[A-Za-z0-9])*")
+_NAME = re.compile(r"[A-Za-z](_?[A-Za-z0-9])*")  # a double underscore joins names in asset keys
+_COLUMN = re.compile(r"[A-Za-z][A-Za-z0-9_]*")  # a leading underscore marks private columns
 
 
 def check_name(kind: str, name: object, location: Location) -> None:
@@ -16,15 +17,20 @@ def check_name(kind: str, name: object, location: Location) -> None:
         DefinitionError: it is no name, or one that is reserved.
     """
     where = [(f"{kind} {name!r}", location)]
-    if not isinstance(name, str) or not _NAME.fullmatch(name):
+    is_column = kind in ("feature", "key")
+    pattern = _COLUMN if is_column else _NAME
+    if not isinstance(name, str) or not pattern.fullmatch(name):
         raise DefinitionError(
             f"{name!r} cannot be the name of a {kind}.",
             where=where,
-            why="names become columns and asset keys, where a leading underscore marks what is "
-            "private to a stage and a double underscore joins names.",
-            fix="use ASCII letters, digits and single underscores in between.",
+            why="it names a column, and a leading underscore marks what is private to a stage."
+            if is_column
+            else "it becomes part of asset keys, in which a double underscore joins names.",
+            fix="use ASCII letters, digits and "
+            + ("underscores" if is_column else "single underscores in between")
+            + ", and begin with a letter.",
         )
-    if kind in ("feature", "key") and name.lower() == CELL:
+    if is_column and name.lower() == CELL:
         raise DefinitionError(
             f"{name!r} cannot be the name of a {kind}.",
             where=where,

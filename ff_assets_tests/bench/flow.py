@@ -86,8 +86,9 @@ def run(spark: Callable[[], SparkSession], project: Project, store: Store) -> di
             if isinstance(event, Failed):
                 raise event.error
             if isinstance(event, Finished) and event.step.kind is Kind.EVALUATION:
-                choices = event.step.variant.choices
-                name = f"{choices[event.step.variant.target.name]}_{choices['text_vector']}"
+                variant = event.step.variant
+                vector = variant.features["text_vector"]
+                name = f"{variant.prediction.provider.name}_{vector.provider.name}"
                 aucs[name] = _auc(event.records[""])
     return aucs
 

@@ -15,6 +15,12 @@ Imported = Callable[..., ModuleType]  # the fixture of that name
 item = Entity("item", key="item_id")
 
 
+def edited(text: str, old: str, new: str) -> str:
+    """Code with an edit at the one place where something stands."""
+    assert text.count(old) == 1
+    return text.replace(old, new)
+
+
 class Param:
     """What the core sees of a Spark parameter."""
 

@@ -1,6 +1,5 @@
 """The digest of a function changes with what it computes, and with nothing else."""
 
-import functools
 import json
 import os
 import subprocess
@@ -11,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from ff_assets.core.code import code_digest
-from ff_assets_tests.core.stubs import Imported
+from ff_assets_tests.core.stubs import Imported, edited
 
 CODE = '''
 import functools
@@ -123,11 +122,6 @@ def digest(imported: Imported, code: str = CODE, helpers: str = HELPERS, late: s
     return code_digest(imported(code, helpers=helpers, late=late).entry)
 
 
-def edited(text: str, old: str, new: str) -> str:
-    assert text.count(old) == 1
-    return text.replace(old, new)
-
-
 @pytest.mark.parametrize(
     ("old", "new"),
     [
@@ -225,147 +219,3 @@ def test_equal_in_another_process(imported: Imported):
     assert found[0] == found[1]
     assert found[0][0] == code_digest(module.entry)
     assert len(set(found[0])) == len(found[0])
-
-
-# What a function can be
-
-
-def test_lambdas_are_told_apart_and_apart_from_what_stands_beside_them(imported: Imported):
-    def both(text: str) -> tuple[str, str]:
-        functions = imported(text).functions
-        return code_digest(functions[0]), code_digest(functions[1])
-
-    one, two = both("functions = [lambda x: x + 1, lambda x: x + 2]")
-    assert one != two
-    assert both("functions = [lambda x: x + 1, lambda x: x + 3]")[0] == one
-
-    alone = "functions = [dict(load=lambda x: x + 1, owner='a')['load'], len]"
-    assert both(alone)[0] == both(alone.replace("'a'", "'b'"))[0]
-    assert both(alone)[0] != both(alone.replace("+ 1", "+ 2"))[0]
-
-
-def test_closures_count_by_what_they_hold(imported: Imported):
-    def made(value: str) -> str:
-        text = """
-            def make(value):
-                def entry(x):
-                    return x + value
-                return entry
-
-            entry = make(VALUE)
-        """
-        return code_digest(imported(text.replace("VALUE", value)).entry)
-
-    assert made("1") == made("1")
-    assert made("1") != made("2")
-
-
-def test_a_closure_may_hold_itself_or_nothing_yet(imported: Imported):
-    module = imported("""
-        def make():
-            def entry(x):
-                return entry(x - 1) if x else later
-            return entry
-            later = 1
-
-        entry = make()
-    """)
-    assert code_digest(module.entry)
-
-
-def test_partials_count_by_function_and_arguments(imported: Imported):
-    module = imported(
-        "def add(x, y=1):\n    return x + y\n\n\ndef sub(x, y=1):\n    return x - y\n"
-    )
-    add, sub = module.add, module.sub
-    digests = [
-        code_digest(part)
-        for part in (
-            add,
-            functools.partial(add),
-            functools.partial(add, 1),
-            functools.partial(add, 2),
-            functools.partial(add, y=1),
-            functools.partial(add, y=2),
-            functools.partial(sub, 1),
-        )
-    ]
-    assert len(set(digests)) == len(digests)
-    assert code_digest(functools.partial(add, 1)) == digests[2]
-
-
-def test_methods_count_by_their_object(imported: Imported):
-    text = """
-        class Loader:
-            def __init__(self, path):
-                self.path = path
-
-            def load(self, spark):
-                return spark, self.path
-
-            @classmethod
-            def whole(cls, spark):
-                return spark
-
-            @staticmethod
-            def plain(spark):
-                return spark
-
-            def __call__(self, spark):
-                return self.load(spark)
-    """
-    loader = imported(text).Loader
-    one, same, other = loader("one"), loader("one"), loader("other")
-    assert code_digest(one.load) == code_digest(same.load) != code_digest(other.load)
-    assert code_digest(one) == code_digest(same) != code_digest(other)
-    assert code_digest(loader.whole) != code_digest(loader.plain)
-    before = [code_digest(f) for f in (one.load, one, loader.whole, loader)]
-    changed = imported(text.replace("return spark, self.path", "return self.path, spark")).Loader
-    one = changed("one")
-    after = [code_digest(f) for f in (one.load, one, changed.whole, changed)]
-    assert all(a != b for a, b in zip(before, after, strict=True))
-
-
-def test_objects_with_addresses_count_by_their_class(imported: Imported):
-    text = """
-        class Lock:
-            pass
-
-        LOCK = object()
-        OWN = Lock()
-
-        def entry():
-            return LOCK, OWN
-    """
-    assert code_digest(imported(text).entry) == code_digest(imported(text).entry)
-
-
-def test_the_checkout_does_not_count(imported: Imported):
-    text = "def entry():\n    return __file__, __name__\n"
-    assert code_digest(imported(text).entry) == code_digest(imported(text).entry)
-
-
-def test_code_without_a_file_counts_by_its_bytecode():
-    def made(text: str) -> str:
-        namespace: dict[str, object] = {"__name__": "notebook"}
-        exec(compile(text, "<cell>", "exec"), namespace)
-        return code_digest(namespace["f"])
-
-    plain = "def f(x):\n    return x + 1\n"
-    assert made(plain) == made("\n\n" + plain + "# a comment\n")
-    assert made(plain) != made(plain.replace("1", "2"))
-    assert made("f = lambda x: [y for y in x]") != made("f = lambda x: [-y for y in x]")
-    helper = "\n\ndef g(x):\n    return x\n"
-    calls = "def f(x):\n    return g(x)\n"
-    assert made(calls + helper) != made(calls + helper.replace("return x", "return -x"))
-
-
-def test_other_packages_count_by_name():
-    def one(x: object) -> object:
-        return json.dumps(x)
-
-    def two(x: object) -> object:
-        return json.loads(x)
-
-    assert code_digest(one) != code_digest(two)
-    assert code_digest(len) != code_digest(print)

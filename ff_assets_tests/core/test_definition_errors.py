@@ -18,6 +18,7 @@ from pyspark.ml.feature import (
     VectorAssembler,
 )
 
+from ff_assets import core
 from ff_assets.core.declare import Entity, Source, Target, feature, stage
 from ff_assets.core.errors import (
     DefinitionError,
@@ -120,6 +121,13 @@ def test_no_class():
         stage("RegexTokenizer", inputCol="text", outputCol="tokens")
 
     assert '"RegexTokenizer"' in lines(refused(DefinitionError, declare))[0]
+
+
+def test_columns_that_spark_reads_by_default_are_read():
+    declared = stage(LogisticRegression, predictionCol="p")
+    assert declared.inputs == ("features",)
+    assert declared.fit_inputs == ("label",)
+    assert declared.outputs == ("p",)
 
 
 def test_none_is_as_good_as_not_given():
@@ -231,10 +239,10 @@ def test_key_as_a_feature(name: str):
 
 # Names
 
-BAD = ["", "cell", "Cell", "_probability", "a__b", "a_", "1a", "a b", "a.b", "größe", 7, None]
+BAD = ["", "_probability", "1a", "a b", "a.b", "größe", "a\n", 7, None]
 
 
-@pytest.mark.parametrize("name", BAD)
+@pytest.mark.parametrize("name", [*BAD, "cell", "Cell"])
 @pytest.mark.parametrize(
     "declare",
     [
@@ -252,7 +260,7 @@ def test_what_cannot_be_a_column(declare: Callable[[object], object], name: obje
         assert f"{name!r} cannot be the name" in caught.value.what
 
 
-@pytest.mark.parametrize("name", [name for name in BAD if str(name).lower() != "cell"])
+@pytest.mark.parametrize("name", [*BAD, "a__b", "a_"])
 @pytest.mark.parametrize(
     "declare",
     [
@@ -275,6 +283,13 @@ def test_what_a_table_is_partitioned_by_is_said():
 
 
 # Where a declaration stands
+
+
+def test_a_folder_beside_the_core_is_not_part_of_it():
+    beside = str(Path(core.__file__).parent) + "_flows/reviews.py"
+    namespace: dict[str, Entity] = {}
+    exec(compile("review = Entity('review', 'id')", beside, "exec"), {"Entity": Entity}, namespace)
+    assert namespace["review"].location == Location(beside, 1)
 
 
 def test_a_declaration_over_several_lines_stands_where_it_begins():

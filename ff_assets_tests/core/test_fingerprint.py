@@ -20,7 +20,7 @@ from ff_assets.core.fingerprint import Fingerprints, declaration_digest, digest
 from ff_assets.core.flow import Flow, Instance, infer
 from ff_assets.core.project import Project
 from ff_assets.core.split import HashSplit
-from ff_assets_tests.core.stubs import Imported, estimator, source, transformer
+from ff_assets_tests.core.stubs import Imported, edited, estimator, source, transformer
 
 FLOW = '''
 from pyspark.ml.classification import LogisticRegression
@@ -112,18 +112,13 @@ def prints(module: ModuleType, **data: str) -> tuple[Flow, dict[tuple[str, ...],
     return flow, {i.provider.outputs: found[i] for i in flow.instances}
 
 
-def descendants(flow: Flow, edited: set[str]) -> set[tuple[str, ...]]:
+def descendants(flow: Flow, changed: set[str]) -> set[tuple[str, ...]]:
     """The outputs of instances of providers that were edited, and of all that read them."""
     below: set[Instance] = set()
     for instance in flow.instances:
-        if edited.intersection(instance.provider.outputs) or below.intersection(instance.parents):
+        if changed.intersection(instance.provider.outputs) or below.intersection(instance.parents):
             below.add(instance)
     return {instance.provider.outputs for instance in below}
-
-
-def edited(text: str, old: str, new: str) -> str:
-    assert text.count(old) == 1
-    return text.replace(old, new)
 
 
 EVERYTHING = {"text", "stars"}
@@ -252,6 +247,18 @@ def test_equal_in_another_process(imported: Imported):
             check=True,
         )
         assert json.loads(done.stdout) == {"|".join(o): value for o, value in expected.items()}
+
+
+def test_the_parameter_that_names_a_column_counts():
+    def declared(**columns: str) -> str:
+        return declaration_digest(
+            stage(LogisticRegression, featuresCol="x", **columns), HashSplit()
+        )
+
+    one = declared(predictionCol="p", labelCol="y", weightCol="z")
+    assert one != declared(predictionCol="p", labelCol="z", weightCol="y")
+    both = declared(predictionCol="p", probabilityCol="q")
+    assert both != declared(predictionCol="q", probabilityCol="p")
 
 
 # Variants

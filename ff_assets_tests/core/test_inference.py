@@ -233,13 +233,8 @@ def test_names_say_the_choices_that_tell_apart():
     assert len(flow.instances) == 4 + 4 + 4
 
 
-def test_names_give_the_feature_where_providers_alone_are_in_doubt():
+def test_names_of_choices_that_only_some_variants_have():
     both = [transformer(name, ["x"], "a", "b") for name in ("left", "right")]
-    rest = transformer("rest", ["a", "b"])
-    project = Project((source("src", "x"),), (*both, rest), (Target("t", outputs=["rest"]),))
-    names = [variant.name for variant in infer(project).variants]
-    assert names == ["t[left, left]", "t[left, right]", "t[right, left]", "t[right, right]"]
-
     some = transformer("some", ["a"], "c")
     other = transformer("other", ["b"], "c")
     project = Project((source("src", "x"),), (*both, some, other), (Target("t", outputs=["c"]),))
@@ -255,20 +250,37 @@ def test_names_give_the_feature_where_providers_alone_are_in_doubt():
     }
 
 
+def test_serving_leaves_out_what_makes_the_label():
+    stages = (
+        transformer("good", ["stars"]),
+        transformer("words", ["text"]),
+        estimator("score", ["words"], label="good"),
+        estimator("risk", ["score"], label="good", weight="stars"),
+    )
+    target = Target("t", outputs=["risk"], label="good", task="binary")
+    flow = infer(Project((source("src", "text"), source("more", "stars")), stages, (target,)))
+    assert named(flow.variants[0].serving_instances()) == ["src", "words", "score", "risk"]
+    assert len(flow.instances) == 6
+
+
 def test_a_stage_serves_every_entity_that_has_its_inputs():
     review, product = Entity("review", "review_id"), Entity("product", "product_id")
-    sources = [
-        source(f"{entity.name}_{choice}", "text", "entity", entity=entity)
-        for entity in (review, product)
-        for choice in ("old", "new")
-    ]
-    words = transformer("words", ["text", "entity"])
+    sources = [source(f"{e.name}s", "text", entity=e) for e in (review, product)]
+    stages = (
+        transformer("old", ["text"], "entity"),
+        transformer("new", ["text"], "entity"),
+        transformer("words", ["entity"]),
+    )
     targets = [Target(f"{e.name}_words", outputs=["words"], entity=e) for e in (review, product)]
-    flow = infer(Project(tuple(sources), (words,), tuple(targets)))
-    instances = [i for i in flow.instances if i.provider is words]
+    flow = infer(Project(tuple(sources), stages, tuple(targets)))
     # A feature that is named `entity` does not hide which entity an instance is about.
-    assert len(instances) == len({i.name for i in instances}) == 8
-    assert {variant.entity for variant in flow.variants} == {review, product}
+    assert {i.name for i in flow.instances if i.provider is stages[2]} == {
+        "words[review, old]",
+        "words[review, new]",
+        "words[product, old]",
+        "words[product, new]",
+    }
+    assert [variant.entity for variant in flow.variants] == [review, review, product, product]
 
 
 def doubled(count: int, prefix: str = "f") -> Iterator[Provider]:
@@ -327,6 +339,22 @@ def test_providers_that_lack_something_are_left_out_and_reported():
     flow = infer(project)
     assert found_by(flow, project.targets[0]) == [frozenset({("y", "good"), ("x", "src")})]
     assert flow.unusable == {"bad": "reads `nothing`, which cannot be derived"}
+
+
+def test_a_provider_that_some_target_uses_is_not_reported():
+    sources = (source("src", "x"), source("more", "z"))
+    stages = (transformer("y", ["x"]), transformer("good", ["y"], "z"))
+    targets = (
+        Target("without_y", outputs=["z"], choose={"y": []}),
+        Target("with_y", outputs=["z"]),
+    )
+    flow = infer(Project(sources, stages, targets))
+    assert [variant.name for variant in flow.variants] == [
+        "without_y",
+        "with_y[more]",
+        "with_y[good]",
+    ]
+    assert flow.unusable == {}
 
 
 def test_a_project_without_targets_is_an_empty_flow():

@@ -196,6 +196,17 @@ def test_a_missing_feature_is_said_rather_than_a_cycle_around_it():
     assert "stage `other` reads `tokns`" in error.what
 
 
+def test_the_nearest_of_several_lacks_is_said():
+    near = stage(StopWordsRemover, inputCol="gone", outputCol="wanted").named("near")
+    far = stage(StopWordsRemover, inputCol="between", outputCol="wanted").named("far")
+    between = stage(StopWordsRemover, inputCol="gone_too", outputCol="between")
+    target = Target("t", outputs=["wanted"])
+    error = refused(
+        UnreachableOutput, lambda: infer(Project((texts,), (near, far, between), (target,)))
+    )
+    assert "stage `near` reads `gone`" in error.what
+
+
 def test_mixed_entities():
     sold = Source("sold", entity=product, load=len, features={"price": "double"})
     mixed = stage(VectorAssembler, inputCols=["good", "price"], outputCol="mixed")
