@@ -10,8 +10,6 @@ from collections.abc import Mapping
 from ff_assets.core.flow import Instance, Variant
 from ff_assets.core.operations import SparkOperation
 
-CELL = "cell"
-
 
 def physical(name: str, fingerprint: str) -> str:
     """The column of a feature inside a wide frame."""

@@ -15,9 +15,8 @@ from typing import TYPE_CHECKING, Any
 from ff_assets.core.errors import FeatureFlowError, StageError
 from ff_assets.core.flow import Instance, Variant, sources_behind
 from ff_assets.core.refusals import describe
-from ff_assets.core.split import TRAIN
+from ff_assets.core.split import CELL, TRAIN
 from ff_assets.core.steps import Kind, Step, steps_of
-from ff_assets.engine.columns import CELL
 from ff_assets.engine.evaluation import evaluate_variant
 from ff_assets.engine.frames import Frames
 from ff_assets.engine.plan import Inventory, Plan
@@ -360,7 +359,7 @@ def _reads_within(order: Iterable[Step], inside: Collection[Step]) -> dict[Step,
     return {step: parents for step, parents in reads.items() if step in inside}
 
 
-def _heights(reads: Mapping[Step, set[Step]]) -> dict[Step, int]:
+def _heights(reads: dict[Step, set[Step]]) -> dict[Step, int]:
     """Step -> length of the longest chain that waits for it; `reads` is in topological order.
 
     The highest first keeps all threads busy to the end: Hu, Operations Research 9 (1961).

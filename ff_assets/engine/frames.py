@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 from ff_assets.core.errors import DataError
 from ff_assets.core.flow import Instance, sources_behind
 from ff_assets.core.refusals import describe
-from ff_assets.core.split import TRAIN
+from ff_assets.core.split import CELL, TRAIN
 from ff_assets.core.steps import CELLS
-from ff_assets.engine.columns import CELL, physical, stored_columns
+from ff_assets.engine.columns import physical, stored_columns
 from ff_assets.engine.plan import Plan, Recipe
 from ff_assets.engine.stages import failed, make_stage
 from ff_assets.engine.store import Store
@@ -113,7 +113,7 @@ class Frames:
         if not work.persist:
             return frame
         kept = {self.columns(parent)[feature] for parent, feature in work.kept}
-        own = self.columns(instance).values() if work.write and work.table else ()
+        own = self.columns(instance).values() if work.write else ()
         keep = [instance.entity.key, CELL, *sorted({*kept, *own})]
         return frame.select(*keep).persist()
 

@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Any
 from ff_assets.core.declare import Source
 from ff_assets.core.errors import DataError, FeatureFlowError, brief, nearest
 from ff_assets.core.refusals import describe
-from ff_assets.core.split import BUCKETS, HEX_DIGITS, SEPARATOR, HashSplit
+from ff_assets.core.split import BUCKETS, CELL, HEX_DIGITS, SEPARATOR, HashSplit
 from ff_assets.core.steps import CELLS
-from ff_assets.engine.columns import CELL
 from ff_assets.engine.store import Staging
 
 if TYPE_CHECKING:

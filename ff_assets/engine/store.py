@@ -18,7 +18,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -199,11 +199,6 @@ class _StoreErrors:
 def size_of(directory: Path) -> int:
     """Bytes of all files below a directory."""
     return sum(path.stat().st_size for path in directory.rglob("*") if path.is_file())
-
-
-def missing_cells(store: Store, fingerprint: str, cells: Iterable[str]) -> tuple[str, ...]:
-    """The cells of a table that are not in the store."""
-    return tuple(cell for cell in cells if store.table(fingerprint, cell) is None)
 
 
 def _locked_file(folder: Path) -> "tempfile._TemporaryFileWrapper[bytes]":

@@ -20,7 +20,7 @@ class Peak:
     Attributes:
         alive: of the JVM's heap after a full garbage collection.
         persisted: what Spark held in its storage memory.
-        rest: the first without the second, at any one time.
+        rest: the first without the second, beyond what was alive before: at any one time.
     """
 
     alive: float = 0
@@ -32,15 +32,16 @@ class Peak:
 def watched(spark: SparkSession) -> Iterator[Peak]:
     """Collect garbage over and over and note what is left. This slows the work down."""
     peak, stop = Peak(), threading.Event()
+    gc.collect()  # Python's references keep objects of the JVM
+    before = _alive(spark) - _persisted(spark)
 
     def watch() -> None:
         while not stop.wait(SECONDS_BETWEEN_SAMPLES):
             alive, persisted = _alive(spark), _persisted(spark)
             peak.alive = max(peak.alive, alive)
             peak.persisted = max(peak.persisted, persisted)
-            peak.rest = max(peak.rest, alive - persisted)
+            peak.rest = max(peak.rest, alive - persisted - before)
 
-    gc.collect()  # Python's references keep objects of the JVM
     thread = threading.Thread(target=watch)
     thread.start()
     try:

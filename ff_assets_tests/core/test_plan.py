@@ -268,7 +268,7 @@ def some(draw: st.DrawFn, flow: Flow) -> dict[Step, tuple[str, ...]]:
 
 
 @given(st.data(), graphs(acyclic=True))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_every_plan_can_be_carried_out(data: st.DataObject, graph: Graph):
     flow = infer(graph.project)
     wanted, existing = (data.draw(st.composite(some)(flow)) for _ in range(2))

@@ -9,8 +9,9 @@ from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
 from ff_assets.core.split import BUCKETS, CELL, TEST, TRAIN, HashSplit, bucket, canonical
-from ff_assets.engine import columns
 from ff_assets.engine.sources import bucket_column, cell_column
+
+pytestmark = pytest.mark.xdist_group("small")  # with others that need Spark
 
 # Published: whoever splits elsewhere compares with these, and they never change.
 VECTORS: list[tuple[str, str | int, int]] = [
@@ -86,10 +87,6 @@ def test_another_salt_moves_rows():
     keys = [f"row-{number}" for number in range(1000)]
     moved = sum(HashSplit().cell(key) != HashSplit(salt="other").cell(key) for key in keys)
     assert 250 < moved < 390  # 2 * 0.8 * 0.2 of them
-
-
-def test_the_partition_column_has_one_name():
-    assert columns.CELL == CELL
 
 
 # The same in Spark
