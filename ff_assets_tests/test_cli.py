@@ -18,6 +18,7 @@ import pytest
 
 from ff_assets.settings import PROJECT_ROOT
 from ff_assets_tests.projects import make_rows, write_rows
+from ff_assets_tests.running import QUICK_JAVA
 
 pytestmark = pytest.mark.xdist_group("cli")
 
@@ -67,7 +68,7 @@ class Fork:
     def environment(self) -> dict[str, str]:
         gone = ("DAGSTER_HOME", "MLFLOW_TRACKING_URI", "PYTHONPATH")
         kept = {name: value for name, value in os.environ.items() if name not in gone}
-        return {**kept, "FF_HOME": str(self.root / ".ff"), "PYTHONDONTWRITEBYTECODE": "1"}
+        return {**kept, "FF_HOME": str(self.root / ".ff"), "JDK_JAVA_OPTIONS": QUICK_JAVA}
 
     def start(self, *arguments: str, **environment: str) -> "subprocess.Popen[str]":
         return subprocess.Popen(

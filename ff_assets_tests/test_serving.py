@@ -14,19 +14,20 @@ from pyspark.sql import SparkSession
 
 from ff_assets.core.flow import Variant
 from ff_assets.core.steps import Kind, Step
-from ff_assets_tests.running import WholeRun
+from ff_assets_tests.running import QUICK_JAVA, WholeRun
 
 pytestmark = pytest.mark.xdist_group("whole")
 
 ELSEWHERE = """
 import importlib.util, json, sys
 assert importlib.util.find_spec("ff_assets") is None
-tracking_uri, rows, scored, models = sys.argv[1:]
+tracking_uri, java_options, rows, scored, models = sys.argv[1:]
 import mlflow
 from pyspark.sql import SparkSession
 spark = (
     SparkSession.builder.master("local[2]").config("spark.ui.enabled", "false")
-    .config("spark.driver.memory", "1g").config("spark.sql.shuffle.partitions", "2").getOrCreate()
+    .config("spark.driver.memory", "1g").config("spark.sql.shuffle.partitions", "2")
+    .config("spark.driver.extraJavaOptions", java_options).getOrCreate()
 )
 mlflow.set_tracking_uri(tracking_uri)
 for name, uri in json.loads(models).items():
@@ -52,7 +53,7 @@ def scored(whole: WholeRun, tmp_path_factory: pytest.TempPathFactory) -> Path:
     packages = {sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}
     ended = subprocess.run(
         [
-            *(sys.executable, "-S", "-c", ELSEWHERE, whole.home.tracking_uri),
+            *(sys.executable, "-S", "-c", ELSEWHERE, whole.home.tracking_uri, QUICK_JAVA),
             *(str(folder / "rows.parquet"), str(folder), json.dumps(models)),
         ],
         cwd=elsewhere,

@@ -157,13 +157,11 @@ def print_bars(bench: Bench) -> None:
 
 def print_memory(bench: Bench, data: Path) -> None:
     print("\ndriver memory in MiB, at its peak: alive in the JVM after a garbage collection")
-    print(
-        f"{'variants':>8} {'alive':>8} {'persisted':>10} {'more than before, without persisted':>36}"
-    )
+    print(f"{'variants':>8} {'alive':>8} {'persisted':>10} {'grown by, beside persisted':>27}")
     for variants, part in zip((3, 6, 12), PARTS, strict=True):
         with watched(bench.spark) as peak:
             bench.engine(data, Store(bench.folder()), **part)
-        print(f"{variants:>8} {peak.alive:8.0f} {peak.persisted:10.0f} {peak.rest:36.0f}")
+        print(f"{variants:>8} {peak.alive:8.0f} {peak.persisted:10.0f} {peak.rest:27.0f}")
 
 
 if __name__ == "__main__":
