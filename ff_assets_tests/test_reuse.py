@@ -25,8 +25,11 @@ from ff_assets_tests.running import Home, Ran
 pytestmark = pytest.mark.xdist_group("small")
 
 
-def pair_project(path: Path, version: str = "1", **replaced: Stage) -> Project:
-    """One target of two variants, `sentiment[hashed]` and `sentiment[tfidf]`."""
+def pair_project(path: Path, version: str = "a pair", **replaced: Stage) -> Project:
+    """One target of two variants, `sentiment[hashed]` and `sentiment[tfidf]`.
+
+    The version is its own, as MLflow is shared with tests that register the same variants.
+    """
     return small_project(
         reviews(path, version=version),
         replaced={name: new for name, new in replaced.items() if name == "marks"},
@@ -116,7 +119,7 @@ def test_a_new_version_of_the_data_makes_everything_new(
     home, before = pair
     evaluations = [f"evaluations/sentiment__{v}_evaluation" for v in ("hashed", "tfidf")]
 
-    after = home.run(pair_project(reviews_file, version="2"), only=evaluations, cells=[])
+    after = home.run(pair_project(reviews_file, version="another pair"), only=evaluations, cells=[])
 
     assert after.success
     assert after.computed == set(evaluations)
