@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
-from ff_assets.core.split import BUCKETS, CELL, TEST, TRAIN, HashSplit, bucket, canonical
+from ff_assets.core.split import BUCKETS, TEST, TRAIN, HashSplit, bucket, canonical
 from ff_assets.engine.sources import bucket_column, cell_column
 
 pytestmark = pytest.mark.xdist_group("small")  # with others that need Spark
