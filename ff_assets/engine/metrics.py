@@ -21,6 +21,8 @@ from ff_assets.engine.intervals import (
     SEED,
     Interval,
     auc_interval,
+    average_precision,
+    average_precision_interval,
     bootstrap,
     delong,
     percentiles,
@@ -205,28 +207,12 @@ def _auc(positive: Booleans, score: Floats) -> Estimate:
 
 
 def _auc_pr(y: Booleans, score: Floats) -> Estimate:
-    """Area under the precision-recall curve as average precision; interval by bootstrap.
+    """Area under the precision-recall curve as average precision.
 
     Steps, not trapezoids, which are too optimistic (Davis & Goadrich 2006).
     """
-    import numpy as np
-
-    order = np.argsort(-score)
-    score, hit = score[order], y[order]
-    last_of_ties = np.flatnonzero(np.append(score[1:] != score[:-1], True))
-
-    def average_precision(counts: Integers) -> Floats:
-        seen = counts.cumsum(axis=1).take(last_of_ties, axis=1)
-        hits = (counts * hit).cumsum(axis=1).take(last_of_ties, axis=1)
-        total = hits[:, -1]
-        total = np.where((total > 0) & (total < len(hit)), total, np.nan)  # one class: no curve
-        gained = np.diff(hits, axis=1, prepend=0)
-        precision = hits / np.maximum(seen, 1)
-        area: Floats = (gained * precision).sum(axis=1) / total
-        return area
-
-    value = average_precision(np.ones((1, len(hit)), dtype=np.int64))[0]
-    return "auc_pr", value, lambda: percentiles(bootstrap(len(hit), average_precision))
+    value, influence = average_precision(y, score)
+    return "auc_pr", value, lambda: average_precision_interval(value, influence)
 
 
 def _log_loss(p_of_label: Floats) -> Estimate:

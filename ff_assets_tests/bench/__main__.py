@@ -149,19 +149,21 @@ def print_bars(bench: Bench) -> None:
         (CLONE, ENGINE, 2.0, False),
         (STEPS, ENGINE, 10.0, False),
         (EDIT, EDIT_BY_HAND, 1.15, True),
-        (WHOLE, HAND, 1.15, True),
     ):
         ratio = bench.median(numerator) / bench.median(denominator)
         print(Bar(f"{numerator} / {denominator}", ratio, limit, at_most))
 
 
 def print_memory(bench: Bench, data: Path) -> None:
-    print("\ndriver memory in MiB, at its peak: alive in the JVM after a garbage collection")
-    print(f"{'variants':>8} {'alive':>8} {'persisted':>10} {'grown by, beside persisted':>27}")
+    print("\nthe driver's heap in MiB after garbage collections: its peaks, and what stays")
+    print(f"{'variants':>8} {'alive':>8} {'persisted':>10} {'beside that':>12} {'at the end':>11}")
     for variants, part in zip((3, 6, 12), PARTS, strict=True):
         with watched(bench.spark) as peak:
             bench.engine(data, Store(bench.folder()), **part)
-        print(f"{variants:>8} {peak.alive:8.0f} {peak.persisted:10.0f} {peak.rest:27.0f}")
+        print(
+            f"{variants:>8} {peak.alive:8.0f} {peak.persisted:10.0f} {peak.rest:12.0f} "
+            f"{peak.left:11.0f}"
+        )
 
 
 if __name__ == "__main__":

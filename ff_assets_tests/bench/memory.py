@@ -20,27 +20,28 @@ class Peak:
     Attributes:
         alive: of the JVM's heap after a full garbage collection.
         persisted: what Spark held in its storage memory.
-        rest: the first without the second, beyond what was alive before: at any one time.
+        rest: the first without the second, at any one time.
+        left: what is alive when all is done.
     """
 
     alive: float = 0
     persisted: float = 0
     rest: float = 0
+    left: float = 0
 
 
 @contextmanager
 def watched(spark: SparkSession) -> Iterator[Peak]:
     """Collect garbage over and over and note what is left. This slows the work down."""
     peak, stop = Peak(), threading.Event()
-    gc.collect()  # Python's references keep objects of the JVM
-    before = _alive(spark) - _persisted(spark)
 
     def watch() -> None:
         while not stop.wait(SECONDS_BETWEEN_SAMPLES):
+            gc.collect()  # Python's references keep objects of the JVM
             alive, persisted = _alive(spark), _persisted(spark)
             peak.alive = max(peak.alive, alive)
             peak.persisted = max(peak.persisted, persisted)
-            peak.rest = max(peak.rest, alive - persisted - before)
+            peak.rest = max(peak.rest, alive - persisted)
 
     thread = threading.Thread(target=watch)
     thread.start()
@@ -49,13 +50,17 @@ def watched(spark: SparkSession) -> Iterator[Peak]:
     finally:
         stop.set()
         thread.join()
+        gc.collect()
+        peak.left = _alive(spark)
 
 
 def _alive(spark: SparkSession) -> float:
+    """The heap as the collection left it, without what other threads have allocated since."""
     jvm: Any = spark._jvm
-    runtime = jvm.java.lang.Runtime.getRuntime()
-    runtime.gc()
-    return (runtime.totalMemory() - runtime.freeMemory()) / MEGABYTE
+    jvm.java.lang.Runtime.getRuntime().gc()
+    pools = jvm.java.lang.management.ManagementFactory.getMemoryPoolMXBeans()
+    usages = [pool.getCollectionUsage() for pool in pools]
+    return sum(usage.getUsed() for usage in usages if usage is not None) / MEGABYTE
 
 
 def _persisted(spark: SparkSession) -> float:
