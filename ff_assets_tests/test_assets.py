@@ -1,22 +1,32 @@
 """The asset graph shows that no model sees a test row, and any selection of it can be run."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
 import pytest
 from pyspark import keyword_only
-from pyspark.ml.feature import StandardScaler, StandardScalerModel, VectorAssembler
+from pyspark.ml.classification import LogisticRegression
+from pyspark.ml.feature import Binarizer, StandardScaler, StandardScalerModel, VectorAssembler
 from pyspark.ml.param import Param, Params, TypeConverters
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from ff_assets import stage
 from ff_assets.assets.build import build_definitions
+from ff_assets.assets.registration import parameters
+from ff_assets.core.flow import infer
 from ff_assets.core.steps import CELLS
 from ff_assets.settings import Settings
-from ff_assets_tests.projects import FEATURES, reviews, small_project, whole_project
+from ff_assets_tests.projects import (
+    FEATURES,
+    reviews,
+    sentiment_target,
+    small_project,
+    whole_project,
+)
 from ff_assets_tests.running import Home, WholeRun
 
 pytestmark = pytest.mark.xdist_group("whole")
@@ -106,6 +116,39 @@ def test_assets_can_be_found_and_lead_to_their_declaration(graph: Any) -> None:
     (reference,) = marks.metadata["dagster/code_references"].code_references
     lines = Path(reference.file_path).read_text().splitlines()
     assert "def marks" in "".join(lines[reference.line_number - 1 : reference.line_number + 1])
+
+
+def test_a_name_may_be_longer_than_a_tag(reviews_file: Path) -> None:
+    target = replace(sentiment_target(), name="x" * 70)
+    project = small_project(reviews(reviews_file), target=target)
+
+    graph = build_definitions(project, Settings.load()).resolve_asset_graph()
+
+    node = graph.get(dg.AssetKey(["registry", f"{target.name}_registered"]))
+    assert f"target/{'x' * 63}" in node.tags
+
+
+def test_owners_are_those_that_dagster_takes(reviews_file: Path) -> None:
+    for owner in ("team:nlp", "team:data science", "ada.l+x@mail.example.com"):
+        project = small_project(reviews(reviews_file, owner=owner))
+        graph = build_definitions(project, Settings.load()).resolve_asset_graph()
+        assert graph.get(dg.AssetKey(["sources", "reviews"])).owners == [owner]
+
+
+def test_stages_that_only_a_fit_needs_are_among_a_models_parameters(reviews_file: Path) -> None:
+    """They shaped it as much as the others did."""
+    binary = stage(Binarizer, inputCol="is_severe", outputCol="is_positive_enough", threshold=0.7)
+    weighed = stage(
+        LogisticRegression,
+        featuresCol="signals",
+        labelCol="is_positive_enough",
+        predictionCol="sentiment",
+        maxIter=3,
+    )
+    project = small_project(reviews(reviews_file), replaced={"sentiment": weighed}, added=(binary,))
+    found = parameters(infer(project).variants[0])
+    assert found["is_positive_enough"] == {"stage": "Binarizer", "threshold": 0.7}
+    assert found["sentiment"] == {"stage": "LogisticRegression", "maxIter": 3}
 
 
 # Fits see train only ------------------------------------------------------------------------------

@@ -166,12 +166,15 @@ def test_a_version_that_cannot_be_stated(home: Home, file: Path) -> None:
     assert not ran.asked_for_spark
 
 
-def test_a_version_that_is_nothing(home: Home, file: Path) -> None:
+@pytest.mark.parametrize(
+    ("version", "why"), [(lambda: None, "None"), (lambda: "", "an empty text"), ("", "empty text")]
+)
+def test_a_version_that_is_nothing(home: Home, file: Path, version: Any, why: str) -> None:
     """It would stand for all data that ever come."""
-    ran = home.run(small_project(reviews(file, version=lambda: None)))
+    ran = home.run(small_project(reviews(file, version=version)))
 
     error = refused(ran, "DataError", "cannot state the version", 'Source("reviews"')
-    assert "None" in error["why"]
+    assert why in error["why"]
 
 
 # Labels -------------------------------------------------------------------------------------------
@@ -360,6 +363,11 @@ def test_mlflow_that_does_not_answer(home: Home, file: Path) -> None:
     mended = home.run(small_project(reviews(file)))
     assert mended.success
     assert mended.computed == {"registry/sentiment_registered"}
+
+    gone_again = home.run(small_project(reviews(file)), tracking_uri="http://127.0.0.1:9")
+    assert [error["error"] for error in gone_again.errors] == ["MlflowUnavailable"]
+    assert gone_again.computed == set()
+    assert EVALUATION in gone_again.assets
 
 
 def test_a_store_that_cannot_be_written(home: Home, file: Path) -> None:

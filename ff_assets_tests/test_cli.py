@@ -14,8 +14,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import dagster as dg
 import pytest
 
+from ff_assets import Entity, Source, Target
+from ff_assets.cli.run import Ran
+from ff_assets.core.flow import infer
+from ff_assets.core.project import Project
 from ff_assets.settings import PROJECT_ROOT
 from ff_assets_tests.projects import make_rows, write_rows
 from ff_assets_tests.running import QUICK_JAVA
@@ -51,6 +56,9 @@ FLOW = """
     )
     target = Target("sentiment", outputs=["sentiment"], label="is_positive", task="binary")
 """
+
+
+TEXT = {"text": "string"}
 
 
 @dataclass(frozen=True)
@@ -188,6 +196,8 @@ def test_after_it_nothing_is_left_to_do_and_no_java_is_started(
     assert {step["state"] for step in planned.json["steps"]} == {"reuse"}
     assert planned.json["fits"] == 0
     assert planned.json["spark"] is False
+    for_people = fork.ff("plan", **fork.without_java()).out
+    assert for_people.count("if MLflow still has it") == 1  # the one registration
     assert "all reused" in again.out
     assert f"{ran.json['variants'][0]['value']:.4f}" in again.out
     assert "■ models/sentiment: reused" in again.err
@@ -204,6 +214,76 @@ def test_an_edit_is_planned_as_what_depends_on_it(ran_fork: tuple[Fork, Ended, E
 
     states = {step["step"]: step["state"] for step in planned.json["steps"]}
     assert [step for step in STEPS if states[step] == "reuse"] == STEPS[:2]
+
+
+def test_what_hangs_on_data_that_were_not_read_is_unknown(
+    ran_fork: tuple[Fork, Ended, Ended],
+) -> None:
+    """Whether it can be reused; what hangs on other data is planned as ever."""
+    fork, _, _ = ran_fork
+    more = """
+        other = Source("other", entity=review, load=len, features={"line": "string"})
+        other_tokens = stage(RegexTokenizer, inputCol="line", outputCol="other_tokens")
+        other_target = Target("other_target", outputs=["other_tokens"])
+    """
+    fork.write_flow(textwrap.dedent(FLOW) + textwrap.dedent(more))
+    try:
+        planned = fork.ff("plan", "--json")
+    finally:
+        fork.write_flow(FLOW)
+
+    states = {step["step"]: step["state"] for step in planned.json["steps"]}
+    assert {step for step in states if states[step] == "reuse"} == set(STEPS)
+    assert {step for step in states if states[step] == "unknown"} == {
+        "sources/other",
+        "features/other_tokens",
+        "registry/other_target",
+    }
+
+
+def test_a_look_that_fails_is_a_finding(fork: Fork) -> None:
+    """The fork has no pins, and a package's metadata are gone."""
+    (fork.root / "sitecustomize.py").write_text(
+        "import importlib.metadata as metadata\n"
+        "version = metadata.version\n"
+        "def without_pandas(name):\n"
+        "    if name == 'pandas':\n"
+        "        raise metadata.PackageNotFoundError(name)\n"
+        "    return version(name)\n"
+        "metadata.version = without_pandas\n"
+    )
+    (fork.root / "mlflow.py").write_text("raise OSError('half installed')\n")
+    broken = fork.ff("doctor", "--json", PYTHONPATH=str(fork.root))
+    whole = fork.ff("doctor", "--json", SPARK_REMOTE="local[2]")
+
+    found = {finding["name"]: finding for finding in broken.json["findings"]}
+    assert broken.code == 1
+    assert found["packages"]["ok"] is False
+    assert found["packages"]["found"] == "pandas is not installed"
+    assert found["MLflow"]["ok"] is False
+    assert "OSError: half installed" in found["MLflow"]["found"]
+    found = {finding["name"]: finding for finding in whole.json["findings"]}
+    assert found["packages"]["ok"] is True
+    assert "pyspark 4." in found["packages"]["found"]
+    assert "not needed" not in found["Java"]["found"]  # the server is on this machine
+
+
+def test_a_step_is_reused_if_all_of_its_cells_are() -> None:
+    flow = infer(
+        Project(
+            (Source("texts", entity=Entity("text", key="text_id"), load=len, features=TEXT),),
+            (),
+            (Target("texts", outputs=["text"]),),
+        )
+    )
+    ran = Ran(flow, ("texts",), "f00d")
+    for seconds, reused in ((7.0, True), (2.0, False), (3.0, False)):
+        ran.add(dg.AssetKey(["sources", "texts"]), {"seconds": seconds, "reused": reused})
+    for seconds in (5.0, 6.0):
+        ran.add(dg.AssetKey(["registry", "texts_registered"]), {"seconds": seconds, "reused": True})
+
+    (row,) = ran.as_dict()["variants"]
+    assert (row["computed"], row["reused"], row["seconds"]) == (1, 1, 3.0)
 
 
 def test_check_counts_what_is_declared(ran_fork: tuple[Fork, Ended, Ended]) -> None:

@@ -19,19 +19,7 @@ from pyspark.sql.types import IntegerType
 
 from ff_assets.engine.column_function import ColumnFunction, NotPortableError
 
-os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
-
-
-@pytest.fixture(scope="module")
-def spark() -> SparkSession:
-    return (
-        SparkSession.builder.master("local[2]")
-        .config("spark.ui.enabled", "false")
-        .config("spark.ui.showConsoleProgress", "false")
-        .config("spark.driver.memory", "1g")
-        .config("spark.sql.shuffle.partitions", "2")
-        .getOrCreate()
-    )
+pytestmark = pytest.mark.xdist_group("small")
 
 
 @pytest.fixture(scope="module")

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import sysconfig
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -32,30 +33,18 @@ from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from ff_assets.engine.column_function import ColumnFunction
-from ff_assets.registry import PublishError
+from ff_assets.registry import MlflowUnavailable, PublishError
 from ff_assets.registry.publish import Published, find_version, publish
 from ff_assets.registry.runs import MlflowRuns, ParentRun
 from ff_assets_tests.mlflow_job import EXPERIMENT, run_job, runs_in, uri_of
 
-os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
+pytestmark = pytest.mark.xdist_group("registry")
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One store for all tests: making its tables takes seconds."""
     return tmp_path_factory.mktemp("mlflow")
-
-
-@pytest.fixture(scope="module")
-def spark() -> SparkSession:
-    return (
-        SparkSession.builder.master("local[2]")
-        .config("spark.ui.enabled", "false")
-        .config("spark.ui.showConsoleProgress", "false")
-        .config("spark.driver.memory", "1g")
-        .config("spark.sql.shuffle.partitions", "2")
-        .getOrCreate()
-    )
 
 
 @pytest.fixture(scope="module")
@@ -309,7 +298,8 @@ def test_a_version_is_found_by_fingerprint_as_long_as_its_model_exists(
 
     assert run_job(folder, publish_twice).success
     older, newer = done
-    client = MlflowRuns(uri_of(folder), None, EXPERIMENT).client()
+    runs = MlflowRuns(uri_of(folder), None, EXPERIMENT)
+    client = runs.client()
 
     assert (older.version, newer.version) == (1, 2)
     assert find_version(client, "found", "cafe") == newer
@@ -319,6 +309,18 @@ def test_a_version_is_found_by_fingerprint_as_long_as_its_model_exists(
     assert find_version(client, "found", "cafe") == older
     (Path(client.get_run(older.run_id).info.artifact_uri) / "model" / "MLmodel").unlink()
     assert find_version(client, "found", "cafe") is None
+
+    # Where nobody answers, nothing is known: it must not be published a second time.
+    client.create_model_version(
+        "found",
+        "http://127.0.0.1:9/api/2.0/mlflow-artifacts/artifacts/model",
+        run_id=older.run_id,
+        tags={"ff.fingerprint": "cafe"},
+    )
+    began = time.monotonic()
+    with pytest.raises(MlflowUnavailable, match=r"store/mlflow\.db"), runs.asking() as asked:
+        find_version(asked, "found", "cafe")
+    assert time.monotonic() - began < 10
 
 
 def test_a_stage_of_a_class_of_the_project_is_refused(

@@ -1,15 +1,19 @@
 """What exists is found again by what it was made from, and nothing else is computed."""
 
 import random
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
-from pyspark.ml.feature import CountVectorizer
-from pyspark.sql import Column
+from pyspark import keyword_only
+from pyspark.ml.feature import CountVectorizer, StandardScaler, StandardScalerModel
+from pyspark.ml.param import Param, Params, TypeConverters
+from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from ff_assets import Stage, feature, stage
+from ff_assets import Stage, Target, feature, stage
 from ff_assets.core.project import Project
 from ff_assets_tests.projects import (
     counts,
@@ -150,3 +154,44 @@ def test_a_source_without_a_version_is_known_by_its_rows(home: Home, tmp_path: P
     changed = run(rows)
     assert changed.success
     assert changed.computed == {"sources/reviews", "features/sentiment"}
+
+
+class Overtaken(StandardScaler):
+    """While it is fitted, another run that fitted something else is done with the same model."""
+
+    note = Param(
+        Params._dummy(), "note", "says whose models, and where to", TypeConverters.toString
+    )
+
+    @keyword_only
+    def __init__(self, *, inputCol: str = "", outputCol: str = "", note: str = "") -> None:
+        super().__init__()
+        self._set(**self._input_kwargs)
+
+    def _fit(self, dataset: DataFrame) -> StandardScalerModel:
+        columns = {"inputCol": self.getInputCol(), "outputCol": self.getOutputCol()}
+        note = Path(self.getOrDefault("note"))
+        if note.exists():
+            theirs, ours = note.read_text().splitlines()
+            shutil.copytree(theirs, ours)
+        return StandardScaler(**columns, withMean=note.exists()).fit(dataset)
+
+
+def test_of_two_runs_that_fit_the_same_the_first_ones_model_is_used_by_both(
+    new_home: Callable[[], Home], reviews_file: Path, tmp_path: Path
+) -> None:
+    note = tmp_path / "note"
+    scaled = stage(Overtaken, inputCol="text_vector", outputCol="scaled", note=str(note))
+    project = small_project(
+        reviews(reviews_file), added=(scaled,), target=Target("scaled", outputs=["scaled"])
+    )
+    first, second = new_home(), new_home()
+
+    def run(home: Home) -> list[dict[str, object]]:
+        ran = home.run(project, only=["features/scaled"], cells=["test"])
+        assert ran.success, ran.failure
+        return pq.read_table(ran.assets["features/scaled"]["test"]["path"]).to_pylist()
+
+    there = run(first)
+    note.write_text(f"{first.store_root / 'models'}\n{second.store_root / 'models'}")
+    assert run(second) == there

@@ -11,6 +11,7 @@ from ff_assets.assets.op import flow_assets
 from ff_assets.assets.resources import MlflowResource, SparkResource, StoreResource
 from ff_assets.core.flow import infer
 from ff_assets.core.project import Project
+from ff_assets.engine.memory import usable_memory
 from ff_assets.settings import Settings
 
 _QUIET_LOG = Path(__file__).with_name("log4j2.properties")
@@ -48,8 +49,7 @@ def resources(settings: Settings) -> dict[str, dg.ConfigurableResource[Any]]:
 def spark_config() -> dict[str, str]:
     """Spark on this machine: all cores, and a third of its memory (1 to 8 GiB)."""
     cores = os.cpu_count() or 1
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    gigabytes = min(8, max(1, memory // 3 // 2**30))
+    gigabytes = min(8, max(1, usable_memory() // 3 // 2**30))
     return {
         "spark.master": "local[*]",
         "spark.app.name": "ff_assets",

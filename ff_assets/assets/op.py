@@ -21,7 +21,7 @@ from ff_assets.engine.plan import Inventory, Plan, make_plan
 from ff_assets.engine.versions import fingerprint
 from ff_assets.registry import MlflowUnavailable
 from ff_assets.registry.publish import find_version
-from ff_assets.registry.runs import MlflowRuns
+from ff_assets.registry.runs import MlflowRuns, ParentRun
 
 OP_NAME = "feature_flow"
 
@@ -101,7 +101,7 @@ class _Run:
         with self._store.staging() as staging, self._mlflow.open(runs) as parent:
             fingerprints, staged = fingerprint(self._flow, wanted, self._spark.session, staging)
             inventory = Inventory(self._flow, fingerprints, self._store)
-            untrue = _gone(inventory, wanted, runs)
+            untrue = _gone(inventory, wanted, runs, parent)
             plan = make_plan(self._flow, wanted, fingerprints, self._store, untrue)
             self._announce(plan)
             register = Registrar(inventory, parent, staging.path)
@@ -109,7 +109,7 @@ class _Run:
             yield from self._report(execution, wanted)
 
     def _announce(self, plan: Plan) -> None:
-        reused = sum(1 for step in plan.wanted if step not in plan.todo)
+        reused = len(plan.wanted.keys() - set(plan.todo))
         self._context.log.info(
             f"{len(plan.wanted)} assets: {reused} reused, {len(plan.todo)} steps to do, "
             f"{plan.fits} fits" + ("" if plan.needs_spark else "; no Spark session is needed")
@@ -145,21 +145,25 @@ class _Run:
 
 
 def _gone(
-    inventory: Inventory, wanted: Mapping[Step, tuple[str, ...]], runs: MlflowRuns
+    inventory: Inventory,
+    wanted: Mapping[Step, tuple[str, ...]],
+    runs: MlflowRuns,
+    parent: ParentRun,
 ) -> set[Step]:
     """Registrations that are on record but no longer in the registry."""
     recorded = [step for step in wanted if step.kind is Kind.REGISTRATION and inventory.find(step)]
     if not recorded:
         return set()
     try:
-        client = runs.client()
-    except MlflowUnavailable:
-        return set(recorded)  # registering says what is wrong, and other steps are still done
-    return {
-        step
-        for step in recorded
-        if find_version(client, step.variant.target.name, inventory.fingerprint(step)) is None
-    }
+        with runs.asking() as client:
+            return {
+                step
+                for step in recorded
+                if not find_version(client, step.variant.target.name, inventory.fingerprint(step))
+            }
+    except MlflowUnavailable as error:
+        parent.give_up(error)  # registering says what is wrong, and other steps are still done
+        return set(recorded)
 
 
 def _refusal(error: FeatureFlowError) -> dg.Failure:

@@ -52,11 +52,7 @@ class Registrar:
             model=serving_model(variant, models),
             inputs=_inputs(variant),
             outputs={name: self._type(variant, name) for name in variant.target.outputs},
-            parameters={
-                i.provider.name: _parameters(i.provider)
-                for i in variant.serving_instances()
-                if isinstance(i.provider, Stage)
-            },
+            parameters=parameters(variant),
             metrics=flat_metrics(evaluation),
             scratch=self.scratch,
         )
@@ -98,7 +94,12 @@ def _inputs(variant: Variant) -> dict[str, str]:
     return inputs
 
 
-def _parameters(stage: Stage) -> dict[str, object]:
-    operation = stage.operation
-    explicit = operation.params if isinstance(operation, SparkOperation) else {}
-    return {"stage": operation.title, **explicit}
+def parameters(variant: Variant) -> dict[str, dict[str, object]]:
+    """Stage -> its explicit parameters, of all that shaped a variant, only in its fits or not."""
+    found: dict[str, dict[str, object]] = {}
+    for instance in variant.instances:
+        if isinstance(instance.provider, Stage):
+            operation = instance.provider.operation
+            explicit = operation.params if isinstance(operation, SparkOperation) else {}
+            found[instance.provider.name] = {"stage": operation.title, **explicit}
+    return found

@@ -28,8 +28,8 @@ class SparkError(FeatureFlowError):
 class SparkResource(LazyPySparkResource):
     """dagster-pyspark's session, started when it is first needed, on a Java that Spark can use.
 
-    `spark_config` holds Spark's own settings. Without `spark.remote` or a `spark.master` other
-    than `local[...]`, Spark runs inside this process and needs a Java.
+    `spark_config` holds Spark's own settings. Whatever they say of a master, the driver is in this
+    process and needs a Java; only a session at an `sc://` address has its driver elsewhere.
     """
 
     _seconds: float | None = PrivateAttr(default=None)
@@ -42,9 +42,15 @@ class SparkResource(LazyPySparkResource):
         """
         if self._spark_session is None:
             began = time.monotonic()
-            if str(self.spark_config.get("spark.master", "")).startswith("local"):
+            master = str(self.spark_config.get("spark.master", ""))
+            remote = str(
+                self.spark_config.get("spark.remote") or os.environ.get("SPARK_REMOTE", "")
+            )
+            if not remote.startswith("sc://"):
                 use_java()
-                # Spark's own default is any `python3` on the path.
+            if master.startswith("local") or remote.startswith("local"):
+                # Spark's own default is any `python3` on the path. The workers of a cluster have
+                # paths of their own.
                 os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
             try:
                 self._init_session()

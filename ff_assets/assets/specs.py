@@ -87,7 +87,7 @@ class _Describer:
         """Facts to search for; the open-source UI searches tags, not columns."""
         if not isinstance(step.subject, Instance):
             variant = step.variant
-            return {f"target/{variant.target.name}": "", "variant": _tag(variant.slug)}
+            return {f"target/{_tag(variant.target.name)}": "", "variant": _tag(variant.slug)}
         instance = step.instance
         provider = instance.provider
         return {

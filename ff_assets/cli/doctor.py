@@ -14,8 +14,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from ff_assets.core.errors import FeatureFlowError
+from ff_assets.core.errors import FeatureFlowError, brief
 from ff_assets.engine.java import find_java
+from ff_assets.engine.memory import usable_memory
 from ff_assets.registry.runs import MlflowRuns
 from ff_assets.settings import PROJECT_ROOT, Settings
 
@@ -70,64 +71,74 @@ class Diagnosis:
 def examine() -> Diagnosis:
     """Look at everything; a look that fails is a finding, not an error."""
     settings = Settings.load()
-    looks: tuple[Callable[[], Finding], ...] = (
-        _python,
-        _packages,
-        _java,
-        _memory,
-        lambda: _disk(settings.home),
-        lambda: _writable("store", settings.store, "FF_HOME"),
-        lambda: _writable("Dagster instance", settings.dagster_home, "DAGSTER_HOME"),
-        lambda: _mlflow(settings),
-    )
-    return Diagnosis(tuple(look() for look in looks))
+    looks: dict[str, Callable[[str], Finding]] = {
+        "Python": _python,
+        "packages": _packages,
+        "Java": _java,
+        "memory": _memory,
+        "disk": lambda name: _disk(name, settings.home),
+        "store": lambda name: _writable(name, settings.store, "FF_HOME"),
+        "Dagster instance": lambda name: _writable(name, settings.dagster_home, "DAGSTER_HOME"),
+        "MLflow": lambda name: _mlflow(name, settings),
+    }
+    return Diagnosis(tuple(_look(name, look) for name, look in looks.items()))
 
 
-def _python() -> Finding:
+def _look(name: str, look: Callable[[str], Finding]) -> Finding:
+    try:
+        return look(name)
+    except FeatureFlowError as error:
+        return Finding(name, False, f"{error.what} {error.why}".replace("\n", "; "), error.fix)
+    except Exception as error:
+        fix = "install the project again: pip install -c constraints.txt -e ."
+        return Finding(name, False, f"cannot be looked at: {brief(error)}", fix)
+
+
+def _python(name: str) -> Finding:
     low, high = _PYTHONS
     return Finding(
-        "Python",
+        name,
         low <= sys.version_info[:2] < high,
         f"{sys.version.split()[0]} at {sys.executable}",
         "use Python 3.11, 3.12 or 3.13: make demo PYTHON=python3.12",
     )
 
 
-def _packages() -> Finding:
+def _packages(name: str) -> Finding:
+    constraints = PROJECT_ROOT / "constraints.txt"  # a fork may do without
+    lines = constraints.read_text().splitlines() if constraints.is_file() else []
     pins = dict(
         line.split(";")[0].strip().split("==")
-        for line in (PROJECT_ROOT / "constraints.txt").read_text().splitlines()
+        for line in lines
         if "==" in line and not line.startswith("#")
     )
-    installed = {name: importlib.metadata.version(name) for name in _PACKAGES}
-    other = [
-        f"{name} {version} (pinned: {pins[name]})"
-        for name, version in installed.items()
-        if pins.get(name, version) != version
-    ]
-    return Finding(
-        "packages",
-        not other,
-        ", ".join(other) or ", ".join(f"{name} {v}" for name, v in installed.items()),
-        "pip install -c constraints.txt -e .",
-    )
+    found, wrong = [], []
+    for package in _PACKAGES:
+        try:
+            version = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            wrong.append(f"{package} is not installed")
+            continue
+        found.append(f"{package} {version}")
+        if pins.get(package, version) != version:
+            wrong.append(f"{package} {version} (pinned: {pins[package]})")
+    fix = "pip install -c constraints.txt -e ." if pins else "pip install -e ."
+    return Finding(name, not wrong, ", ".join(wrong or found), fix)
 
 
-def _java() -> Finding:
-    if os.environ.get("SPARK_REMOTE"):
-        return Finding("Java", True, f"not needed: Spark runs at {os.environ['SPARK_REMOTE']}")
-    try:
-        java = find_java()
-    except FeatureFlowError as error:
-        return Finding("Java", False, error.why.replace("\n", "; "), error.fix)
+def _java(name: str) -> Finding:
+    remote = os.environ.get("SPARK_REMOTE", "")
+    if remote.startswith("sc://"):
+        return Finding(name, True, f"not needed: Spark runs at {remote}")
+    java = find_java()
     passed_over = f" ({'; '.join(java.notes)})" if java.notes else ""
-    return Finding("Java", True, f"{java.version} from {java.origin}, {java.home}{passed_over}")
+    return Finding(name, True, f"{java.version} from {java.origin}, {java.home}{passed_over}")
 
 
-def _memory() -> Finding:
-    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+def _memory(name: str) -> Finding:
+    total = usable_memory()
     return Finding(
-        "memory",
+        name,
         total >= _LEAST_MEMORY,
         f"{total / 2**30:.1f} GiB",
         f"a local Spark and the example need {_LEAST_MEMORY // 2**30} GiB; use a larger machine "
@@ -135,11 +146,11 @@ def _memory() -> Finding:
     )
 
 
-def _disk(home: Path) -> Finding:
+def _disk(name: str, home: Path) -> Finding:
     place = next(p for p in (home, *home.parents) if p.exists())
     free = shutil.disk_usage(place).free
     return Finding(
-        "disk",
+        name,
         free >= _LEAST_DISK,
         f"{free / 2**30:.1f} GiB free at {place}",
         "free some space, or set FF_HOME to another disk.",
@@ -156,9 +167,6 @@ def _writable(name: str, folder: Path, variable: str) -> Finding:
         return Finding(name, False, str(error), fix)
 
 
-def _mlflow(settings: Settings) -> Finding:
-    try:
-        MlflowRuns(settings.mlflow_tracking_uri, settings.mlflow_artifacts, "ff_assets").client()
-    except FeatureFlowError as error:
-        return Finding("MLflow", False, f"{error.what} {error.why}", error.fix)
-    return Finding("MLflow", True, settings.mlflow_tracking_uri)
+def _mlflow(name: str, settings: Settings) -> Finding:
+    MlflowRuns(settings.mlflow_tracking_uri, settings.mlflow_artifacts, "ff_assets").client()
+    return Finding(name, True, settings.mlflow_tracking_uri)

@@ -1,6 +1,7 @@
 """`ff plan`."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from rich.console import Console
@@ -14,7 +15,13 @@ from ff_assets.core.steps import CELLS, Kind, Step, steps_of, steps_of_target
 from ff_assets.engine.plan import Plan, make_plan
 from ff_assets.engine.sources import stated_version
 from ff_assets.engine.store import Store
-from ff_assets.engine.versions import engine_version, unversioned_sources, upstream
+from ff_assets.engine.versions import (
+    engine_version,
+    instances_of,
+    metrics_version,
+    unversioned_sources,
+    upstream,
+)
 from ff_assets.settings import Settings
 
 
@@ -38,7 +45,11 @@ class Planned:
         """`reuse`, `compute` or `unknown`."""
         if step in self.unknown:
             return "unknown"
-        return "compute" if step in self.plan.todo else "reuse"
+        return "compute" if step in self._todo else "reuse"
+
+    @cached_property
+    def _todo(self) -> frozenset[Step]:
+        return frozenset(self.plan.todo)
 
     def as_dict(self) -> dict[str, Any]:
         return {
@@ -60,7 +71,10 @@ class Planned:
         colours = {"reuse": "green", "compute": "yellow", "unknown": "magenta"}
         for step in self.steps:
             state = self.state(step)
-            table.add_row(escape(step.name), f"[{colours[state]}]{state}[/]", self._kept(step))
+            shown = f"[{colours[state]}]{state}[/]"
+            if step.kind is Kind.REGISTRATION and state == "reuse":
+                shown += " if MLflow still has it"  # a plan does not wait for a server
+            table.add_row(escape(step.name), shown, self._kept(step))
         console.print(table)
         states = [self.state(step) for step in self.steps]
         counts = ", ".join(f"{states.count(s)} {s}" for s in colours if states.count(s))
@@ -94,8 +108,12 @@ def plan_project(target: str | None) -> Planned:
         for i in instances
         if i.is_source
     }
-    fingerprints = Fingerprints(flow.project.split, versions, engine_version())
+    fingerprints = Fingerprints(flow.project.split, versions, engine_version(), metrics_version())
     fingerprints.add(instances)
     plan = make_plan(flow, dict.fromkeys(steps, CELLS), fingerprints, Store(Settings.load().store))
-    behind = {s for s in steps if set(unread) & set(upstream(flow, [s]))}
-    return Planned(flow, plan, steps, frozenset(behind))
+    behind = set(unread)
+    for instance in instances:  # in topological order
+        if not behind.isdisjoint(instance.parents):
+            behind.add(instance)
+    unknown = (step for step in steps if not behind.isdisjoint(instances_of(step)))
+    return Planned(flow, plan, steps, frozenset(unknown))

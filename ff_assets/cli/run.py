@@ -31,7 +31,7 @@ class Ran:
 
     Attributes:
         targets: the targets that were asked for.
-        results: asset key -> what was recorded of it, last cell last.
+        results: asset key -> what was recorded of it; see `add`.
         status: Dagster's status of the run.
         failure: what the run says of its failure.
     """
@@ -43,6 +43,20 @@ class Ran:
     status: str = "FAILURE"
     failure: str = ""
     results: dict[dg.AssetKey, Metadata] = field(default_factory=dict)
+
+    def add(self, key: dg.AssetKey, recorded: Metadata) -> None:
+        """Take in what was recorded of an asset, or of one more of its cells.
+
+        An asset is reused if all of its cells are. The cells that are not are made together, so
+        the most that one took is what they took.
+        """
+        before = self.results.get(key, {"reused": True, "seconds": 0.0})
+        seconds = 0.0 if recorded["reused"] else recorded["seconds"]
+        self.results[key] = {
+            **recorded,
+            "reused": before["reused"] and recorded["reused"],
+            "seconds": max(before["seconds"], seconds),
+        }
 
     @property
     def exit_code(self) -> int:
@@ -103,7 +117,7 @@ class Ran:
             "value": evaluation.get(f"{metric}_test"),
             "interval": None if low is None else [low, evaluation[f"{metric}_test_high"]],
             "rows": evaluation.get("rows_test"),
-            "seconds": sum(m["seconds"] for m in known if not m["reused"]),
+            "seconds": sum(m["seconds"] for m in known),
             "steps": len(steps),
             "computed": sum(not m["reused"] for m in known),
             "reused": sum(m["reused"] for m in known),
@@ -182,10 +196,13 @@ def _execute(
     for event in execute_run_iterator(InMemoryJob(job), run, instance):
         if event.is_step_materialization:
             materialization = event.step_materialization_data.materialization
-            ran.results[materialization.asset_key] = {
-                name: getattr(value, "value", None)
-                for name, value in materialization.metadata.items()
-            }
+            ran.add(
+                materialization.asset_key,
+                {
+                    name: getattr(value, "value", None)
+                    for name, value in materialization.metadata.items()
+                },
+            )
         elif event.is_step_failure:
             error = event.step_failure_data.error
             if error is not None and error.cls_name in _INTERRUPTS:

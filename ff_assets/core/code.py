@@ -7,14 +7,16 @@ import hashlib
 import importlib
 import importlib.util
 import inspect
+import pickle
 import re
 import sys
 import textwrap
 import tokenize
-from collections.abc import Callable, Iterable, Iterator
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
-from types import CodeType, FunctionType, MethodType, ModuleType
+from types import CodeType, FunctionType, MemberDescriptorType, MethodType, ModuleType
 from typing import Any
 
 
@@ -23,7 +25,8 @@ def code_digest(function: Callable[..., Any]) -> str:
 
     Followed are functions, classes and objects of its own top-level package (declarations
     excepted), through wrappers, partials, methods, closures and imports inside functions. What
-    other packages have counts by name, constants count by value or, failing that, by `repr`.
+    other packages have counts by name, constants count by value. A value of another package's class
+    counts by its pickle or, failing that, by its `repr`.
     White space, comments, docstrings, the place in a file and the project's folder do not matter.
     """
     return _Describer(function).digest()
@@ -100,14 +103,19 @@ class _Describer:
 
     def _object(self, value: Any) -> Iterator[str]:
         yield from self._describe(type(value))
-        state = getattr(value, "__dict__", {})
-        yield from self._describe(state) if state else [self._text(value)]
+        state = _state(value)
+        if state:
+            yield from self._describe(state)
+        if not state or isinstance(value, dict | list | tuple | set | frozenset):
+            yield from self._constant(value)
 
     def _constant(self, value: Any) -> Iterator[str]:
         if isinstance(value, set | frozenset):
             value = sorted(value, key=self._text)
-        if isinstance(value, dict):
-            yield f"dict of {len(value)}"
+        if isinstance(value, Mapping):
+            yield f"{type(value).__name__} of {len(value)}"
+            if isinstance(value, defaultdict):
+                yield from self._describe(value.default_factory)
             for item in value.items():
                 yield from self._describe(item)
         elif isinstance(value, list | tuple):
@@ -116,7 +124,7 @@ class _Describer:
                 yield from self._describe(item)
         elif isinstance(value, re.Pattern):  # a long one is cut short by `repr`, as are arrays
             yield from self._describe((value.pattern, value.flags))
-        elif type(value).__module__ == "numpy":
+        elif type(value).__module__ == "numpy" and hasattr(value, "tolist"):  # not a ufunc
             yield from self._describe((type(value).__qualname__, value.tolist()))
         else:
             yield self._text(value)
@@ -124,7 +132,13 @@ class _Describer:
     def _text(self, value: Any) -> str:
         """A text that is the same in every process and in every folder."""
         text = repr(value)
-        if " at 0x" in text:  # a memory address
+        opaque = " at 0x" in text  # a memory address
+        package = _module(type(value)).partition(".")[0]
+        # The `repr` of other packages' objects, such as a pandas DataFrame, may leave out a part.
+        if package != self._root and (opaque or package not in sys.stdlib_module_names):
+            with suppress(Exception):  # which one is up to the class
+                return hashlib.sha256(pickle.dumps(value, protocol=4)).hexdigest()
+        if opaque:
             return type(value).__qualname__
         return text.replace(self._folder, ".") if self._folder else text
 
@@ -164,6 +178,17 @@ class _Describer:
                 visited.add(value)
                 named = sorted(attributes.intersection(vars(value)), reverse=True)
                 agenda.extend(vars(value)[name] for name in named)
+
+
+def _state(value: Any) -> dict[str, Any]:
+    """The attributes of an object, wherever its classes keep them."""
+    state = dict(getattr(value, "__dict__", {}))
+    for base in type(value).__mro__:
+        for name, member in vars(base).items():
+            is_slot = isinstance(member, MemberDescriptorType) and not name.startswith("__")
+            if is_slot and hasattr(value, name):
+                state[name] = getattr(value, name)
+    return state
 
 
 class _Names:

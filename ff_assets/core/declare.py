@@ -13,7 +13,7 @@ from ff_assets.core.errors import (
     caller_location,
     nearest,
 )
-from ff_assets.core.names import check_name, check_names
+from ff_assets.core.names import check_name, check_names, check_owner
 from ff_assets.core.operations import (
     ColumnOperation,
     Operation,
@@ -64,7 +64,8 @@ class Source:
         description: Markdown.
 
     Raises:
-        DefinitionError: a name cannot be one, a label is not among the features, or the key is.
+        DefinitionError: a name or the owner cannot be one, a label is not among the features, or
+            the key is.
     """
 
     name: str
@@ -82,6 +83,7 @@ class Source:
     def __post_init__(self) -> None:
         here = [(f"source {self.name!r}", self.location)]
         check_name("source", self.name, self.location)
+        check_owner(self.owner, here)
         if not isinstance(self.features, Mapping):
             raise DefinitionError(
                 f"source `{self.name}` needs a type for each of its features.",
@@ -133,7 +135,7 @@ class Stage:
 
     Raises:
         InPlaceOverwrite: an output is also an input.
-        DefinitionError: a name cannot be one, or one output is named twice.
+        DefinitionError: a name or the owner cannot be one, or one output is named twice.
     """
 
     name: str
@@ -150,6 +152,7 @@ class Stage:
     def __post_init__(self) -> None:
         here = [(f"stage {self.name!r}", self.location)]
         check_name("stage", self.name, self.location)
+        check_owner(self.owner, here)
         for name in self.outputs:
             check_name("feature", name, self.location)
         overwritten = set(self.outputs) & {*self.inputs, *self.fit_inputs}
@@ -184,7 +187,11 @@ class Stage:
         return replace(self, name=name)
 
     def owned_by(self, owner: str) -> "Stage":
-        """The same stage with an owner: `team:nlp` or an e-mail address."""
+        """The same stage with an owner: `team:nlp` or an e-mail address.
+
+        Raises:
+            DefinitionError: it is neither.
+        """
         return replace(self, owner=owner)
 
     def described(self, description: str) -> "Stage":
@@ -254,7 +261,8 @@ def feature(*, entity: Entity, owner: str | None = None) -> Callable[[Callable[.
 
     Raises:
         InPlaceOverwrite: it reads the feature that it provides.
-        DefinitionError: it has no parameters, or some with defaults, `*` or `**`.
+        DefinitionError: it has no parameters, or some with defaults, `*` or `**`; or the owner
+            cannot be one.
     """
 
     def declare(function: Callable[..., Any]) -> Stage:
@@ -302,8 +310,8 @@ class Target:
         description: Markdown.
 
     Raises:
-        DefinitionError: there are no outputs, the task is unknown, or one of label and task is
-            missing.
+        DefinitionError: there are no outputs, the task is unknown, one of label and task is
+            missing, or a name or the owner cannot be one.
     """
 
     name: str
@@ -321,6 +329,7 @@ class Target:
     def __post_init__(self) -> None:
         here = [(f"target {self.name!r}", self.location)]
         check_name("target", self.name, self.location)
+        check_owner(self.owner, here)
         check_names(f"`outputs` of target `{self.name}`", self.outputs, here)
         check_names(f"`keep` of target `{self.name}`", self.keep, here)
         for feature, providers in self.choose.items():

@@ -41,6 +41,7 @@ def declaration_digest(provider: Provider, split: HashSplit) -> str:
                 "source": provider.name,
                 "key": provider.entity.key,
                 "features": dict(provider.features),
+                "labels": sorted(provider.labels),
                 "load": code_digest(provider.load),
                 "split": split.describe(),
             }
@@ -67,12 +68,16 @@ class Fingerprints:
         split: the split policy.
         data_versions: source name -> version of its data.
         engine: the version of the engine; another one may compute other values.
+        metrics: the version of what measures predictions.
     """
 
-    def __init__(self, split: HashSplit, data_versions: Mapping[str, str], engine: str) -> None:
+    def __init__(
+        self, split: HashSplit, data_versions: Mapping[str, str], engine: str, metrics: str
+    ) -> None:
         self._split = split
         self._data_versions = data_versions
         self._engine = engine
+        self._metrics = metrics
         self._known: dict[Instance, str] = {}
 
     def add(self, instances: tuple[Instance, ...]) -> None:
@@ -92,13 +97,14 @@ class Fingerprints:
         return self._known[instance]
 
     def of_evaluation(self, variant: Variant) -> str:
-        """What a variant's metrics were made from: predictions, labels and the task."""
+        """What metrics of a variant come from: predictions, labels, the task and their code."""
         target = variant.target
         return digest(
             {
                 "prediction": [target.outputs[0], self[variant.prediction]],
                 "label": target.label and [target.label, self[variant.features[target.label]]],
                 "task": target.task,
+                "metrics": self._metrics,
             }
         )
 

@@ -7,6 +7,7 @@ from ff_assets.core.errors import DefinitionError, Location
 from ff_assets.core.split import CELL
 
 _NAME = re.compile(r"[A-Za-z](_?[A-Za-z0-9])*")  # a double underscore joins names in asset keys
+_OWNER = re.compile(r"team:.+|[\w.%+-]+@[A-Za-z0-9.-]+\.[A-Za-z]{2,7}", re.ASCII)  # Dagster's rule
 _COLUMN = re.compile(r"[A-Za-z][A-Za-z0-9_]*")  # a leading underscore marks private columns
 
 
@@ -38,6 +39,22 @@ def check_name(kind: str, name: object, location: Location) -> None:
             "does not tell upper from lower case.",
             fix="give the column another name; a source's loader can rename it.",
         )
+
+
+def check_owner(owner: object, where: list[tuple[str, Location]]) -> None:
+    """Refuse what Dagster does not take for the owner of an asset; `None` is none.
+
+    Raises:
+        DefinitionError: it is neither a team nor an e-mail address.
+    """
+    if owner is None or (isinstance(owner, str) and _OWNER.fullmatch(owner)):
+        return
+    raise DefinitionError(
+        f"{owner!r} cannot be the owner of a declaration.",
+        where=where,
+        why="an owner is a team or a person that Dagster can show beside the assets.",
+        fix="write a team as 'team:nlp', or a person's e-mail address.",
+    )
 
 
 def check_names(what: str, names: object, where: list[tuple[str, Location]]) -> None:

@@ -161,11 +161,15 @@ def spark_operation(cls: type, given: Mapping[str, Any], location: Location) -> 
     )
     if not operation.writes:
         outputs = [name for name in _WRITTEN if name in known]
+        read = [name for name in (*_READ, *_READ_BY_FIT) if name in known]
         raise DefinitionError(
             f"stage({cls.__name__}, ...) names no output.",
             where=here,
             why="only outputs that are named explicitly become features."
             if outputs
+            else f"{cls.__name__} names its output by none of Spark's usual parameters; its "
+            f"{' and '.join(read)} are taken for inputs, as in other classes."
+            if read
             else f"{cls.__name__} has no parameter that names an output column.",
             fix=f"name {' or '.join(outputs)}."
             if outputs

@@ -1,7 +1,7 @@
 """Evaluating a variant: its stored predictions beside the stored truth, per cell.
 
-Two columns of one cell fit into a driver's memory long before a model's training data does,
-so the rows are read from the store directly, without a Spark job.
+Key, label, prediction and a number per class are little beside the features that a model is fitted
+on, so those of one cell are read into the driver's memory, without a Spark job.
 """
 
 from pathlib import Path
@@ -19,7 +19,7 @@ from ff_assets.engine.store import Store
 
 if TYPE_CHECKING:
     import numpy as np
-    import pandas as pd
+    import pyarrow as pa
 
 
 def evaluate_variant(variant: Variant, fingerprints: Fingerprints, store: Store) -> dict[str, Any]:
@@ -40,10 +40,12 @@ def evaluate_variant(variant: Variant, fingerprints: Fingerprints, store: Store)
     scores = _score_columns(predicted)
     result: dict[str, Any] = {}
     for cell in CELLS:
-        predictions = _read(
+        stored = _read(
             store, fingerprints, predicted, cell, [key, target.outputs[0], *scores.values()]
         )
-        labels = _read(store, fingerprints, truth, cell, [key, target.label])
+        predictions = stored.select([key, target.outputs[0]]).to_pandas()
+        predictions["__row"] = range(len(predictions))
+        labels = _read(store, fingerprints, truth, cell, [key, target.label]).to_pandas()
         if target.label == target.outputs[0]:
             labels = labels.rename(columns={target.label: "__label"})
         label = target.label if target.label in labels else "__label"
@@ -54,7 +56,7 @@ def evaluate_variant(variant: Variant, fingerprints: Fingerprints, store: Store)
                 target.task,
                 labelled[label].to_numpy(dtype="float64"),
                 labelled[target.outputs[0]].to_numpy(dtype="float64"),
-                **{name: _matrix(labelled[column]) for name, column in scores.items()},
+                **{n: _matrix(stored[column])[labelled["__row"]] for n, column in scores.items()},
                 interval=cell == TEST,
             )
         except NoMetric as error:
@@ -90,26 +92,34 @@ def _score_columns(instance: Instance) -> dict[str, str]:
 
 def _read(
     store: Store, fingerprints: Fingerprints, instance: Instance, cell: str, columns: list[str]
-) -> "pd.DataFrame":
+) -> "pa.Table":
     import pyarrow.parquet as pq
 
     path: Path = store.table_path(fingerprints[instance]) / f"cell={cell}"
     # Partitioning is off: the cell is in the path already.
-    return pq.read_table(path, columns=columns, partitioning=None).to_pandas()
+    return pq.read_table(path, columns=columns, partitioning=None)
 
 
-def _matrix(vectors: "pd.Series[Any]") -> "np.ndarray[Any, Any]":
-    """Spark's vectors, as Parquet has them, as rows of a matrix."""
+def _matrix(column: "pa.ChunkedArray") -> "np.ndarray[Any, Any]":
+    """Spark's vectors, as Parquet has them, as rows of a matrix; or a column of numbers."""
+    import numpy as np
+    import pyarrow as pa
+
+    if not pa.types.is_struct(column.type):
+        return column.to_numpy()
+    parts = [_rows(vectors) for vectors in column.chunks if len(vectors)]
+    return np.concatenate(parts) if parts else np.zeros((0, 0))
+
+
+def _rows(vectors: "pa.StructArray") -> "np.ndarray[Any, Any]":
     import numpy as np
 
-    if len(vectors) == 0 or not isinstance(vectors.iloc[0], dict):
-        return vectors.to_numpy(dtype="float64")
-    first = vectors.iloc[0]
-    if any(vector["type"] != 1 for vector in vectors):  # 1: dense, 0: sparse
-        size = max(v["size"] or len(v["values"]) for v in vectors)
-        dense = np.zeros((len(vectors), size))
-        for row, vector in enumerate(vectors):
-            indices = slice(None) if vector["type"] == 1 else vector["indices"]
-            dense[row, indices] = vector["values"]
-        return dense
-    return np.concatenate([v["values"] for v in vectors]).reshape(-1, len(first["values"]))
+    if np.all(vectors.field("type").to_numpy(zero_copy_only=False) == 1):  # 1: dense, 0: sparse
+        return vectors.field("values").flatten().to_numpy().reshape(len(vectors), -1)
+    values = vectors.to_pylist()
+    size = max(v["size"] or len(v["values"]) for v in values)
+    dense = np.zeros((len(values), size))
+    for row, vector in enumerate(values):
+        indices = slice(None) if vector["type"] == 1 else vector["indices"]
+        dense[row, indices] = vector["values"]
+    return dense

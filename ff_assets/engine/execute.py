@@ -230,9 +230,11 @@ class Execution:
             size=size_of(directory),
             details={"class": class_name(model), "fitted_on": [TRAIN]},
         )
-        with self._model_lock:
-            self._models[instance] = model
-        return self._staging.add_model(directory, record)
+        stored = self._staging.add_model(directory, record)
+        if stored is record:  # else another run was faster, and all goes on with its model
+            with self._model_lock:
+                self._models[instance] = model
+        return stored
 
     def _refuse_unlabelled(self, instance: Instance) -> None:
         label = instance.stage.operation.label

@@ -47,8 +47,10 @@ def stated_version(source: Source) -> str | None:
     """The version that a source states of its data, or `None` if it has to be read for that.
 
     Raises:
-        DataError: the function that states it fails, or states nothing.
+        DataError: the function that states it fails, or nothing is stated.
     """
+    if source.version == "":
+        raise _no_version(source, "its version is an empty text.")
     if not callable(source.version):
         return source.version
     try:
@@ -59,6 +61,8 @@ def stated_version(source: Source) -> str | None:
         raise _no_version(source, f"its version function raised {brief(error)}") from error
     if version is None:
         raise _no_version(source, "its version function returned None.")
+    if not str(version):
+        raise _no_version(source, "its version function returned an empty text.")
     return str(version)
 
 
@@ -67,7 +71,8 @@ def _no_version(source: Source, why: str) -> DataError:
         f"source `{source.name}` cannot state the version of its data.",
         where=[describe(source)],
         why=why,
-        fix="see that the data is where the function looks for it.",
+        fix="state what changes with the data, such as a file's hash; without `version` the data "
+        "is read and hashed.",
     )
 
 
@@ -98,7 +103,8 @@ def stage_source(
 ) -> StagedSource:
     """Load a source into staging and check it.
 
-    Rows are laid out by their key, so that equal data give equal files and equal fits.
+    Rows are laid out by their key, so that equal data give equal files and equal fits. A label
+    that is not a number (NaN) is stored as null, which is how a row says that it has none.
 
     Raises:
         DataError: it fails to load, lacks a column, has one of another type, is empty, leaves a
@@ -111,8 +117,9 @@ def stage_source(
     key = source.entity.key
     directory = staging.directory()
     partitions = int(spark.conf.get("spark.sql.shuffle.partitions") or 1)
+    features = [_without_nan(frame, n) if n in source.labels else n for n in source.features]
     selected = (
-        frame.select(key, *source.features, cell_column(F.col(key), split).alias(CELL))
+        frame.select(key, *features, cell_column(F.col(key), split).alias(CELL))
         .repartition(partitions, key)
         .sortWithinPartitions(key)
     )
@@ -176,7 +183,7 @@ def _check_columns(source: Source, frame: "DataFrame") -> None:
             fix=f"cast it in the loader to one of {', '.join(KEY_TYPES)}.",
         )
     for name, declared in source.features.items():
-        if types[name] != declared.replace(" ", "").lower():
+        if types[name].lower() != declared.replace(" ", "").lower():
             raise DataError(
                 f"source `{source.name}` gives `{name}` as {types[name]}, not {declared}.",
                 where=here,
@@ -185,11 +192,20 @@ def _check_columns(source: Source, frame: "DataFrame") -> None:
             )
 
 
+def _without_nan(frame: "DataFrame", label: str) -> "Column":
+    from pyspark.sql import functions as F
+
+    column = F.col(label)
+    if frame.schema[label].dataType.typeName() not in ("float", "double"):
+        return column
+    return F.when(~F.isnan(column), column).alias(label)
+
+
 def _check_rows(source: Source, rows: "DataFrame", directory: Path) -> StagedSource:
     from pyspark.sql import functions as F
 
     key = source.entity.key
-    whole = F.to_json(F.struct(*sorted(rows.columns)))
+    whole = F.to_json(F.struct(*sorted(rows.columns)), _TO_THE_MICROSECOND)
     hashes = _hash_sums(whole, _ROW_HASHES) if source.version is None else []
     counted: list[Any] = (
         rows.groupBy(CELL)
@@ -246,6 +262,12 @@ def _check_rows(source: Source, rows: "DataFrame", directory: Path) -> StagedSou
     )
 
 
+# Spark's own formats end with milliseconds.
+_TO_THE_MICROSECOND = {
+    "timestampFormat": "yyyy-MM-dd'T'HH:mm:ss.SSSSSSXXX",
+    "timestampNTZFormat": "yyyy-MM-dd'T'HH:mm:ss.SSSSSS",
+    "timeZone": "UTC",
+}
 _ROW_HASHES = ("rows 1", "rows 2")
 _KEY_HASHES = ("keys 1", "keys 2")
 

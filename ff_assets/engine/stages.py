@@ -14,9 +14,15 @@ from ff_assets.engine.columns import column_parameters, serving_names
 if TYPE_CHECKING:
     from pyspark.ml import PipelineModel
 
+# Spark's own default is the hash of the class's name, which is another one in every process.
+SEED = 17
+
 
 def make_stage(instance: Instance, names: Mapping[str, str]) -> Any:
     """The Spark transformer or estimator of an instance, on the given columns.
+
+    One that draws at random does so with the declared seed or else a constant one: what has
+    equal fingerprints is equal.
 
     Args:
         names: feature or private column -> column in the frame.
@@ -31,6 +37,8 @@ def make_stage(instance: Instance, names: Mapping[str, str]) -> Any:
             outputCol=names[instance.stage.outputs[0]],
         )
     made = operation.cls()
+    if made.hasParam("seed"):
+        made.set(made.getParam("seed"), SEED)
     columns = column_parameters(instance, names)
     for name, value in {**operation.params, **columns}.items():
         made.set(made.getParam(name), value)

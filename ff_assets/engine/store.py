@@ -59,11 +59,11 @@ class Record:
 class Store:
     """Finished results by fingerprint. Safe for several processes at once.
 
-    Args:
-        root: a directory that driver and executors share.
+    Whatever reads or writes raises `StoreError` where the directory does not allow it, or holds a
+    record that cannot be read.
 
-    Raises:
-        StoreError: the directory cannot be written.
+    Args:
+        root: a directory that driver and executors share; made when something is written.
     """
 
     def __init__(self, root: Path) -> None:

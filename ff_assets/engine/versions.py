@@ -1,7 +1,10 @@
 """The data versions, and with them the fingerprints, of what a run asks for."""
 
+import hashlib
 import importlib.metadata
 from collections.abc import Callable, Iterable
+from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ff_assets.core.fingerprint import Fingerprints
@@ -14,14 +17,16 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 
+def instances_of(step: Step) -> tuple[Instance, ...]:
+    """The instances that a step is about: its own, or all of its variant's."""
+    if step.kind in (Kind.EVALUATION, Kind.REGISTRATION):
+        return step.variant.instances
+    return (step.instance,)
+
+
 def upstream(flow: Flow, steps: Iterable[Step]) -> tuple[Instance, ...]:
     """Every instance that steps are made from, in topological order."""
-    needed: set[Instance] = set()
-    for step in steps:
-        if step.kind in (Kind.EVALUATION, Kind.REGISTRATION):
-            needed.update(step.variant.instances)
-        else:
-            needed.add(step.instance)
+    needed = {instance for step in steps for instance in instances_of(step)}
     for instance in reversed(flow.instances):
         if instance in needed:
             needed.update(instance.parents)
@@ -50,11 +55,13 @@ def fingerprint(
         for i in unversioned_sources(instances)
     }
     versions = {
-        i.source.name: str(stated_version(i.source) or staged[i.source.name].content)
+        i.source.name: str(staged[i.source.name].content)
+        if i.source.name in staged
+        else str(stated_version(i.source))
         for i in instances
         if i.is_source
     }
-    fingerprints = Fingerprints(flow.project.split, versions, engine_version())
+    fingerprints = Fingerprints(flow.project.split, versions, engine_version(), metrics_version())
     fingerprints.add(instances)
     return fingerprints, staged
 
@@ -62,3 +69,12 @@ def fingerprint(
 def engine_version() -> str:
     """The version of Spark, without importing it."""
     return importlib.metadata.version("pyspark")
+
+
+@cache
+def metrics_version() -> str:
+    """A digest of the code that measures predictions; another one may give other metrics."""
+    digest = hashlib.sha256()
+    for name in ("evaluation.py", "intervals.py", "metrics.py"):
+        digest.update(Path(__file__).with_name(name).read_bytes())
+    return digest.hexdigest()

@@ -1,7 +1,7 @@
 """What a run leaves in MLflow: its runs, its models, and their versions in the model registry.
 
 The modules speak plain values and pyspark models only, and import MLflow where they use it, so that
-a run that publishes nothing never loads it.
+a run that is asked for no registration never loads it.
 """
 
 from ff_assets.core.errors import FeatureFlowError

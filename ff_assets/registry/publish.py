@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
+from http import HTTPStatus
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
@@ -105,27 +106,37 @@ def find_version(client: "MlflowClient", target: str, fingerprint: str) -> Publi
     """The newest registered version of a target with this fingerprint, if its model still exists.
 
     Args:
-        client: From `MlflowRuns.client`.
+        client: From `MlflowRuns.asking`.
         target: Name of the target.
         fingerprint: As it was given to `publish`.
+
+    Raises:
+        Exception: MLflow's, or of its artifact store; then nothing is known.
     """
     found = client.search_model_versions(
         f"name = '{target}' AND tags.`{FINGERPRINT_TAG}` = '{fingerprint}'"
     )
     for version in sorted(found, key=lambda version: int(version.version), reverse=True):
-        if version.run_id and version.source and _has_model(version.source):
+        if version.run_id and version.source and _has_model(client, version.source):
             number = int(version.version)
             return Published(version.run_id, f"models:/{target}/{number}", number)
     return None
 
 
-def _has_model(uri: str) -> bool:
+def _has_model(client: "MlflowClient", uri: str) -> bool:
     from mlflow.artifacts import list_artifacts
     from mlflow.exceptions import MlflowException
+    from requests import HTTPError
 
     try:
-        files = list_artifacts(artifact_uri=uri)
-    except (MlflowException, OSError):
+        files = list_artifacts(artifact_uri=uri, tracking_uri=client.tracking_uri)
+    except MlflowException as error:
+        if error.get_http_status_code() != HTTPStatus.NOT_FOUND:
+            raise
+        return False
+    except HTTPError as error:
+        if error.response is None or error.response.status_code != HTTPStatus.NOT_FOUND:
+            raise
         return False
     return any(file.path.endswith("MLmodel") for file in files)
 

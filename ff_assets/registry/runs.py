@@ -67,14 +67,25 @@ class MlflowRuns:
         """
         with self._lock:
             if self._client is None:
-                with (
-                    _environment(**_PATIENCE, **_QUIET),
-                    _quiet_log(),
-                    self._explained(),
-                    _initialisation_lock(self.tracking_uri),
-                ):
+                with self._asked(), _initialisation_lock(self.tracking_uri):
                     self._client = self._connect()
             return self._client
+
+    @contextmanager
+    def asking(self) -> Iterator["MlflowClient"]:
+        """A client for the length of a `with` block that asks, and waits for no missing server.
+
+        Raises:
+            MlflowUnavailable: The store does not answer, or cannot be made, or the block raises.
+        """
+        client = self.client()
+        with self._asked():
+            yield client
+
+    @contextmanager
+    def _asked(self) -> Iterator[None]:
+        with _environment(**_PATIENCE, **_QUIET), _quiet_log(), self._explained():
+            yield
 
     def _connect(self) -> "MlflowClient":
         from mlflow import MlflowClient
@@ -184,6 +195,10 @@ class ParentRun:
             raise
         finally:
             mlflow.end_run(status)
+
+    def give_up(self, error: MlflowUnavailable) -> None:
+        """Let every variant of this run fail at once with what was found to be wrong."""
+        self._unavailable = error
 
     def _open(self) -> tuple[str, str]:
         with self._lock:

@@ -3,6 +3,8 @@
 import functools
 import json
 
+import pytest
+
 from ff_assets.core.code import code_digest
 from ff_assets_tests.core.stubs import Imported, edited
 
@@ -115,6 +117,55 @@ def test_objects_with_addresses_count_by_their_class(imported: Imported):
             return LOCK, OWN
     """
     assert code_digest(imported(text).entry) == code_digest(imported(text).entry)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("Slotted(1)", "Slotted(2)"),
+        ("Table(f=double)", "Table(f=half)"),
+        ("defaultdict(int)", "defaultdict(float)"),
+        ("MappingProxyType({'f': double})", "MappingProxyType({'f': half})"),
+        ("OrderedDict(f=double)", "OrderedDict(f=half)"),
+        ("pd.DataFrame({'n': [0] * 999})", "pd.DataFrame({'n': [0] * 500 + [1] + [0] * 498})"),
+        ("itemgetter(1)", "itemgetter(2)"),
+        ("np.log1p", "np.expm1"),
+    ],
+)
+def test_objects_count_by_all_that_they_hold(imported: Imported, one: str, other: str):
+    text = """
+        from collections import OrderedDict, defaultdict
+        from operator import itemgetter
+        from types import MappingProxyType
+
+        import numpy as np
+        import pandas as pd
+
+        class Slotted:
+            __slots__ = ("__number",)
+
+            def __init__(self, number):
+                self.__number = number
+
+        class Table(dict):
+            pass
+
+        def double(x):
+            return x * 2
+
+        def half(x):
+            return x / 2
+
+        VALUE = ...
+
+        def entry():
+            return VALUE
+    """
+
+    def digest(value: str) -> str:
+        return code_digest(imported(edited(text, "VALUE = ...", f"VALUE = {value}")).entry)
+
+    assert digest(one) == digest(one) != digest(other)
 
 
 def test_the_checkout_does_not_count(imported: Imported):

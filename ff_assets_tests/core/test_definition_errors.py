@@ -13,6 +13,7 @@ from pyspark.ml.feature import (
     Bucketizer,
     CountVectorizer,
     RegexTokenizer,
+    RFormula,
     SQLTransformer,
     StopWordsRemover,
     VectorAssembler,
@@ -95,6 +96,31 @@ def test_no_output():
 def test_class_without_output_columns():
     error = refused(DefinitionError, lambda: stage(SQLTransformer, statement="SELECT 1"))
     assert "SQLTransformer has no parameter that names an output column" in error.why
+
+
+def test_class_whose_outputs_pass_for_inputs():
+    def declare() -> None:
+        stage(RFormula, formula="good ~ text", featuresCol="vector", labelCol="label")
+
+    error = refused(DefinitionError, declare)
+    assert "its featuresCol and labelCol are taken for inputs" in error.why
+
+
+@pytest.mark.parametrize("owner", ["nlp", "team:", "ada@example", "", 7])
+def test_an_owner_that_nobody_could_reach(owner: Any):
+    def of_feature() -> None:
+        @feature(entity=review, owner=owner)
+        def size(text: Any) -> Any: ...
+
+    for declare in (
+        lambda: Source("reviews", entity=review, load=len, features={}, owner=owner),
+        lambda: tokens.owned_by(owner),
+        of_feature,
+        lambda: Target("t", outputs=["tokens"], owner=owner),
+    ):
+        error = refused(DefinitionError, declare)
+        assert error.what == f"{owner!r} cannot be the owner of a declaration."
+        assert "team:nlp" in error.fix
 
 
 def test_no_input():

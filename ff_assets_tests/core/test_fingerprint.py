@@ -98,9 +98,11 @@ def capitals(text):
 """
 
 
-def fingerprints_of(flow: Flow, data: Mapping[str, str] | None = None) -> Fingerprints:
+def fingerprints_of(
+    flow: Flow, data: Mapping[str, str] | None = None, metrics: str = "1"
+) -> Fingerprints:
     versions = {"reviews": "1", "ratings": "1", "src": "1"} | dict(data or {})
-    made = Fingerprints(flow.project.split, versions, engine="4.3.0")
+    made = Fingerprints(flow.project.split, versions, engine="4.3.0", metrics=metrics)
     made.add(flow.instances)
     return made
 
@@ -140,6 +142,7 @@ EVERYTHING = {"text", "stars"}
         ('spark.table("ratings")', 'spark.table("new_ratings")', {"stars"}),
         ('{"stars": "double"}', '{"stars": "float"}', {"stars"}),
         ('{"stars": "double"}', '{"stars": "double", "helpful": "int"}', {"stars"}),
+        ('    labels=["good"],\n', "", {"text"}),
         ('key="review_id"', 'key="id"', EVERYTHING),
         ('salt="salt"', 'salt="pepper"', EVERYTHING),
         (
@@ -184,7 +187,6 @@ def test_an_edit_of_a_helper_changes_exactly_the_descendants(
         ("return 2 * stars", "return 2*stars"),
         ('@feature(entity=review, owner="team:nlp")', "@feature(entity=review)"),
         ('    owner="team:nlp",\n)', '    description="Reviews",\n)'),
-        ('    labels=["good"],\n', ""),
         ("gaps=True)", 'gaps=True).described("words").materialized("table")'),
         (
             'inputCol="tokens", outputCol="counts", minDF=2.0',
@@ -215,7 +217,8 @@ def test_new_data_change_what_is_made_from_them(imported: Imported):
 def test_another_engine_changes_all_but_what_was_loaded(imported: Imported):
     flow = infer(Project.collect([imported(FLOW, helpers=HELPERS)]))
     before = fingerprints_of(flow)
-    after = Fingerprints(flow.project.split, {"reviews": "1", "ratings": "1"}, engine="5.0.0")
+    data = {"reviews": "1", "ratings": "1"}
+    after = Fingerprints(flow.project.split, data, engine="5.0.0", metrics="1")
     after.add(flow.instances)
     assert {i for i in flow.instances if before[i] == after[i]} == {
         i for i in flow.instances if i.is_source
@@ -264,13 +267,13 @@ def test_the_parameter_that_names_a_column_counts():
 # Variants
 
 
-def variant_prints(*targets: Target) -> list[tuple[str, str]]:
+def variant_prints(*targets: Target, metrics: str = "1") -> list[tuple[str, str]]:
     stages = (
         estimator("first", ["x"], "p", "q", label="y"),
         estimator("second", ["x"], "r", label="y"),
     )
     flow = infer(Project((source("src", "x", "y", "z"),), stages, targets))
-    found = fingerprints_of(flow)
+    found = fingerprints_of(flow, metrics=metrics)
     return [(found.of_evaluation(v), found.of_registration(v)) for v in flow.variants]
 
 
@@ -288,6 +291,13 @@ def test_an_evaluation_is_of_a_prediction_a_label_and_a_task():
     same = replace(base, name="same", keep=["x"], owner="team:nlp")
     (first, _), (second, _) = variant_prints(base, same)
     assert first == second
+
+
+def test_metrics_of_other_code_are_other_metrics():
+    target = Target("t", outputs=["p"], label="y", task="binary")
+    ((before, _),) = variant_prints(target)
+    ((after, _),) = variant_prints(target, metrics="2")
+    assert before != after
 
 
 def test_a_registration_is_of_a_name_too():

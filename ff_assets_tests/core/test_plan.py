@@ -45,7 +45,9 @@ def make(
     flow: Flow, store: Store, wanted: Mapping[Step, tuple[str, ...]] | None = None, **given: object
 ) -> Plan:
     """The plan of everything, if nothing else is wanted."""
-    prints = Fingerprints(flow.project.split, {s.name: "1" for s in flow.project.sources}, "4.3.0")
+    prints = Fingerprints(
+        flow.project.split, {s.name: "1" for s in flow.project.sources}, "4.3.0", "1"
+    )
     prints.add(flow.instances)
     wanted = dict.fromkeys(steps_of(flow), CELLS) if wanted is None else wanted
     return make_plan(flow, wanted, prints, store, **given)
