@@ -3,7 +3,26 @@
 What a flow module needs is here; importing it starts no JVM and imports no framework.
 """
 
-from ff_assets.core.declare import Entity, Source, Stage, Target, feature, stage
-from ff_assets.core.split import HashSplit
+from ff_assets.core.aggregate import aggregate, aggregates
+from ff_assets.core.declare import Source, Target
+from ff_assets.core.entities import Entity
+from ff_assets.core.operations import Attested
+from ff_assets.core.policy import LeakPolicy
+from ff_assets.core.split import HashSplit, TimeSplit
+from ff_assets.core.stage import Stage, feature, pretrained, stage
 
-__all__ = ["Entity", "HashSplit", "Source", "Stage", "Target", "feature", "stage"]
+__all__ = [
+    "Attested",
+    "Entity",
+    "HashSplit",
+    "LeakPolicy",
+    "Source",
+    "Stage",
+    "Target",
+    "TimeSplit",
+    "aggregate",
+    "aggregates",
+    "feature",
+    "pretrained",
+    "stage",
+]

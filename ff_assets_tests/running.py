@@ -24,7 +24,8 @@ from ff_assets.assets.op import flow_assets
 from ff_assets.assets.resources import SparkResource
 from ff_assets.assets.specs import asset_key
 from ff_assets.core.fingerprint import Fingerprints
-from ff_assets.core.flow import Flow, Variant, infer
+from ff_assets.core.flow import Flow, infer
+from ff_assets.core.instance import Variant
 from ff_assets.core.project import Project
 from ff_assets.core.steps import CELLS, steps_of
 from ff_assets.engine.store import Store
@@ -205,7 +206,7 @@ class WholeRun:
     def fingerprints(self) -> Fingerprints:
         """Of every instance, made anew."""
         versions = {source.name: str(source.version) for source in self.project.sources}
-        made = Fingerprints(self.project.split, versions, engine_version(), metrics_version())
+        made = Fingerprints(versions, engine_version(), metrics_version())
         made.add(self.flow.instances)
         return made
 

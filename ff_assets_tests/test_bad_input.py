@@ -233,6 +233,7 @@ def test_one_class_in_test(home: Home, tmp_path: Path) -> None:
 
     error = refused(ran, "NoMetric", "`sentiment` has no metric on test", "return Target(")
     assert "1" in error["what"] + error["why"]
+    assert error["code"] == "NO_METRIC"
     assert "features/sentiment" in ran.assets
     assert "registry/sentiment_registered" not in ran.assets
 

@@ -125,7 +125,7 @@ def make_fork(root: Path) -> Fork:
     shutil.copytree(
         PROJECT_ROOT / "ff_assets",
         root / "ff_assets",
-        ignore=shutil.ignore_patterns("__pycache__", "reviews.py", "datasets.py"),
+        ignore=_no_part_of_a_fork,
     )
     shutil.copy(PROJECT_ROOT / "dagster.yaml", root)
     # What the installed command consists of; beside the fork's own code, so that it is run.
@@ -134,6 +134,12 @@ def make_fork(root: Path) -> Fork:
     fork.write_flow(FLOW)
     write_rows(root / "ff_assets" / "flows" / "reviews.parquet", make_rows(120))
     return fork
+
+
+def _no_part_of_a_fork(folder: str, names: list[str]) -> set[str]:
+    """The flows that the template ships, and caches."""
+    shipped = {*names} - {"__init__.py"} if Path(folder).name == "flows" else set()
+    return shipped | {"__pycache__"}
 
 
 @pytest.fixture
@@ -163,12 +169,9 @@ STEPS = [
 def test_before_the_first_run_everything_is_planned(ran_fork: tuple[Fork, Ended, Ended]) -> None:
     _, planned, _ = ran_fork
     assert planned.code == 0
-    assert planned.json == {
-        "variants": ["sentiment"],
-        "steps": [{"step": step, "state": "compute"} for step in STEPS],
-        "fits": 1,
-        "spark": True,
-    }
+    assert planned.json["variants"] == ["sentiment"]
+    assert planned.json["steps"] == [{"step": step, "state": "compute"} for step in STEPS]
+    assert (planned.json["fits"], planned.json["spark"]) == (1, True)
 
 
 def test_a_run_says_what_its_variants_are_worth(ran_fork: tuple[Fork, Ended, Ended]) -> None:
@@ -328,6 +331,8 @@ def test_a_wrong_declaration_is_shown_the_same_everywhere(fork: Fork) -> None:
     [
         (["plan", "sentimant"], 1, "nearest existing names: sentiment"),
         (["run", "sentimant", "--json"], 1, "nearest existing names: sentiment"),
+        (["why", "sentimant"], 1, "nearest existing names: sentiment"),
+        (["why"], 2, "Missing argument"),
         (["run", "--fast"], 2, "No such option"),
         (["rum"], 2, "No such command"),
     ],

@@ -11,7 +11,8 @@ import pytest
 from pyspark.ml.classification import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
-from ff_assets import Entity, Source, Target, stage
+from ff_assets import Entity, HashSplit, Source, Target, stage
+from ff_assets.core.cells import BUCKET
 from ff_assets.core.fingerprint import Fingerprints
 from ff_assets.core.flow import infer
 from ff_assets.core.project import Project
@@ -71,7 +72,7 @@ def test_labels_and_probabilities_of_a_row_find_together(
     order = random.permutation(keys)
 
     store = Store(tmp_path)
-    prints = Fingerprints(FLOW.project.split, {"items": "1"}, engine="4.3.0", metrics="1")
+    prints = Fingerprints({"items": "1"}, engine="4.3.0", metrics="1")
     prints.add(FLOW.instances)
     (variant,) = FLOW.variants
     source, predicted = variant.features["good"], variant.prediction
@@ -87,7 +88,9 @@ def test_labels_and_probabilities_of_a_row_find_together(
         for cell in CELLS:
             folder = store.table_path(prints[instance]) / f"cell={cell}"
             folder.mkdir(parents=True)
-            pq.write_table(table, folder / "part.parquet", row_group_size=30)
+            bucket = pa.array([HashSplit().cells[cell].start] * len(table), pa.int32())
+            whole = table.append_column(BUCKET, bucket)
+            pq.write_table(whole, folder / "part.parquet", row_group_size=30)
 
     result = evaluate_variant(variant, prints, store)["test"]
 

@@ -134,6 +134,7 @@ def publish_model(
         "outputs": {"sentiment": "double"},
         "parameters": {},
         "metrics": {},
+        "certificates": {},
         "scratch": folder / "scratch",
     }
     return publish(parent, model=model, **{**arguments, **changes})
@@ -257,6 +258,8 @@ def test_a_version_tells_where_it_came_from(folder: Path, models: dict[str, Pipe
         "ff.fingerprint": "f00d",
         "ff.asset_key": "features/sentiment",
         "ff.dagster_run_id": result.run_id,
+        "honest.sentence": "No certificate: the target has no label, so nothing about it is "
+        "measured.",
     }
     assert version.tags.items() <= run.data.tags.items()
     model = mlflow.models.Model.load(f"{run.info.artifact_uri}/model")

@@ -8,7 +8,7 @@ import pytest
 from pyspark.sql import SparkSession
 from sklearn import metrics as sk
 
-from ff_assets.core.flow import Variant
+from ff_assets.core.instance import Variant
 from ff_assets.core.steps import CELLS, Kind, Step, steps_of
 from ff_assets.engine.plan import Inventory
 from ff_assets_tests.running import WholeRun

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 from pyspark.sql import SparkSession
 
-from ff_assets.core.flow import Variant
+from ff_assets.core.instance import Variant
 from ff_assets.core.steps import Kind, Step
 from ff_assets_tests.running import QUICK_JAVA, WholeRun
 

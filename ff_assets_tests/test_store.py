@@ -23,7 +23,7 @@ def test_a_result_is_there_when_it_is_whole_and_not_before(tmp_path: Path) -> No
         assert store.model("f00d") is None
         added = staging.add_model(directory, Record("f00d", 1.5, details={"class": "m.C"}))
         assert store.model("f00d") == added
-    assert (store.model_path("f00d") / "part").read_text() == "weights"
+    assert (store.model_path("f00d") / "spark" / "part").read_text() == "weights"
     assert list((tmp_path / "staging").iterdir()) == []
 
 
@@ -46,7 +46,7 @@ def test_of_two_that_make_the_same_the_first_stays(tmp_path: Path) -> None:
         first, second = write(one, "first"), write(two, "second")
         whole = one.add_model(first, Record("f00d", 1.0))
         assert two.add_model(second, Record("f00d", 2.0)) == whole
-    assert (store.model_path("f00d") / "part").read_text() == "first"
+    assert (store.model_path("f00d") / "spark" / "part").read_text() == "first"
 
 
 def test_a_note_replaces_an_older_one(tmp_path: Path) -> None:

@@ -1,11 +1,13 @@
 """Dagster definitions of a project."""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
 
+from ff_assets.assets.edges import Asset, check_edges
 from ff_assets.assets.jobs import fit_jobs
 from ff_assets.assets.op import flow_assets
 from ff_assets.assets.resources import MlflowResource, SparkResource, StoreResource
@@ -17,15 +19,24 @@ from ff_assets.settings import Settings
 _QUIET_LOG = Path(__file__).with_name("log4j2.properties")
 
 
-def build_definitions(project: Project, settings: Settings) -> dg.Definitions:
+def build_definitions(
+    project: Project, settings: Settings, assets: Sequence[Asset] = ()
+) -> dg.Definitions:
     """Infer a project's flow and give it to Dagster.
+
+    Args:
+        assets: assets that a team has beside the flow. They are held to the rule of
+            `assets/edges.py`: what is fitted reads no test row.
 
     Raises:
         DefinitionError: a declaration is wrong.
+        LeakError: a metric would not be honest, or a model asset reads test rows.
     """
     flow = infer(project)
+    every = [flow_assets(flow), *assets]
+    check_edges(flow, every)
     return dg.Definitions(
-        assets=[flow_assets(flow)],
+        assets=every,
         jobs=fit_jobs(flow),
         resources=resources(settings),
         # One op needs one process; a process per step would load everything a second time.

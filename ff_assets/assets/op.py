@@ -15,7 +15,9 @@ from ff_assets.assets.results import materialization, summary
 from ff_assets.assets.specs import asset_specs, steps_by_key
 from ff_assets.core.errors import FeatureFlowError
 from ff_assets.core.flow import Flow
+from ff_assets.core.honesty import check
 from ff_assets.core.steps import CELLS, Kind, Step
+from ff_assets.core.verdict import refuse
 from ff_assets.engine.execute import Execution, Failed, Finished, Started
 from ff_assets.engine.plan import Inventory, Plan, make_plan
 from ff_assets.engine.versions import fingerprint
@@ -27,7 +29,12 @@ OP_NAME = "feature_flow"
 
 
 def flow_assets(flow: Flow) -> dg.AssetsDefinition:
-    """All steps of a flow as the assets of one subsettable op."""
+    """All steps of a flow as the assets of one subsettable op.
+
+    Raises:
+        LeakError: a metric that is asked for would not be honest.
+    """
+    refuse(check(flow))
     steps = steps_by_key(flow)
 
     @dg.multi_asset(

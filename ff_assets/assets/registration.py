@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ff_assets.core.declare import Source, Stage
-from ff_assets.core.flow import Instance, Variant
+from ff_assets.core.declare import Source
+from ff_assets.core.instance import Instance, Variant
 from ff_assets.core.operations import SparkOperation
+from ff_assets.core.stage import Stage
 from ff_assets.core.steps import Kind, Step, rows_of
 from ff_assets.engine.plan import Inventory
 from ff_assets.engine.stages import serving_model
@@ -36,7 +37,8 @@ class Registrar:
 
         Args:
             models: the fitted model of every estimator that serving needs.
-            evaluation: cell -> rows and metrics, as `evaluate_variant` gives them.
+            evaluation: the details of its evaluation: `cells` with rows and metrics, and
+                `certificates`; nothing if its target has no label.
 
         Returns:
             MLflow's run id, and the model's URI and version.
@@ -50,10 +52,13 @@ class Registrar:
             asset_key="/".join(step.path),
             description=_description(variant),
             model=serving_model(variant, models),
-            inputs=_inputs(variant),
-            outputs={name: self._type(variant, name) for name in variant.target.outputs},
+            inputs=self._inputs(variant),
+            outputs={
+                name: self._type(variant.features[name], name) for name in variant.target.outputs
+            },
             parameters=parameters(variant),
-            metrics=flat_metrics(evaluation),
+            metrics=flat_metrics(evaluation.get("cells", {})),
+            certificates=evaluation.get("certificates", {}),
             scratch=self.scratch,
         )
         return {
@@ -62,9 +67,21 @@ class Registrar:
             "version": published.version,
         }
 
-    def _type(self, variant: Variant, output: str) -> str:
-        records = self.inventory.find(rows_of(variant.features[output]))
-        return next(iter(records.values())).columns[output]
+    def _inputs(self, variant: Variant) -> dict[str, str]:
+        """What scoring is given: feature -> Spark SQL type."""
+        return {
+            name: self._type(parent, name)
+            for instance in variant.serving_instances()
+            if not instance.is_given
+            for name, parent in instance.inputs.items()
+            if parent.is_given
+        }
+
+    def _type(self, instance: Instance, feature: str) -> str:
+        if isinstance(instance.provider, Source):
+            return instance.provider.features[feature]
+        records = self.inventory.find(rows_of(instance))
+        return next(iter(records.values())).columns[feature]
 
 
 def flat_metrics(evaluation: Mapping[str, Any]) -> dict[str, float]:
@@ -82,16 +99,6 @@ def flat_metrics(evaluation: Mapping[str, Any]) -> dict[str, float]:
 def _description(variant: Variant) -> str:
     chain = " → ".join(instance.provider.name for instance in variant.serving_instances())
     return f"{chain}\n\n{variant.target.description or ''}".strip()
-
-
-def _inputs(variant: Variant) -> dict[str, str]:
-    """What scoring reads: feature -> Spark SQL type."""
-    inputs: dict[str, str] = {}
-    for instance in variant.serving_instances():
-        for name, parent in instance.inputs.items():
-            if isinstance(parent.provider, Source):
-                inputs[name] = parent.provider.features[name]
-    return inputs
 
 
 def parameters(variant: Variant) -> dict[str, dict[str, object]]:

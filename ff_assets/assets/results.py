@@ -58,6 +58,7 @@ def record_metadata(
         shown[f"rows_with_{label}"] = dg.MetadataValue.int(count)
     if step.kind is Kind.EVALUATION:
         cells = record.details["cells"]
+        shown = honesty_metadata(record.details) | shown
         shown["metrics"] = dg.MetadataValue.md(metrics_table(cells))
         for name, value in flat_metrics(cells).items():
             shown[name] = dg.MetadataValue.float(value)
@@ -70,19 +71,49 @@ def record_metadata(
     return shown
 
 
+def honesty_metadata(details: Mapping[str, Any]) -> dict[str, dg.MetadataValue]:
+    """What is shown of an evaluation's certificates, the sentence first."""
+    shown: dict[str, dg.MetadataValue] = {}
+    for number, (part, certificate) in enumerate(details["certificates"].items()):
+        of = f"_{part}" if number else ""
+        shown |= {
+            f"honest{of}": dg.MetadataValue.text(certificate["sentence"]),
+            f"grade{of}": dg.MetadataValue.text(certificate["grade"]),
+            f"certificate{of}": dg.MetadataValue.json(certificate),
+            f"certificate_digest{of}": dg.MetadataValue.text(certificate["digest"]),
+            f"provenance{of}": dg.MetadataValue.md(provenance_table(certificate)),
+        }
+    shown["test_reads"] = dg.MetadataValue.int(details["wear"]["reads"])
+    shown["test_reads_by_variants"] = dg.MetadataValue.int(details["wear"]["variants"])
+    return shown
+
+
+def provenance_table(certificate: Mapping[str, Any]) -> str:
+    """What each stage behind a prediction was fitted on, as a Markdown table."""
+    lines = [
+        "| stage | fitted on | has read features of | has read labels of | evaluated rows |",
+        "|---|---|---|---|---|",
+    ]
+    for stage in certificate["chain"]:
+        fits = "; ".join(f"{fit['name']}: {fit['rows']}" for fit in stage["fits"])
+        cells = [stage["name"], fits, stage["features"], stage["labels"], stage["verdict"]]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
 def metrics_table(cells: Mapping[str, Any]) -> str:
     """Metrics as a Markdown table, short enough for Dagster to show it in place."""
     names = list(dict.fromkeys(name for cell in cells.values() for name in cell["metrics"]))
-    lines = ["| metric | train | test | 95% interval |", "|---|---|---|---|"]
+    lines = [f"| metric | {' | '.join(cells)} | 95% interval |", "|---" * (len(cells) + 2) + "|"]
     for name in names:
-        train = cells["train"]["metrics"].get(name)
         test = cells["test"]["metrics"].get(name)
         interval = (
             f"{test['low']:.4f} to {test['high']:.4f}" if test and test["low"] is not None else ""
         )
-        values = [f"{m['value']:.4f}" if m else "" for m in (train, test)]
-        lines.append(f"| {name} | {values[0]} | {values[1]} | {interval} |")
-    rows = " | ".join(f"{cells[cell]['rows']:,}" for cell in ("train", "test"))
+        found = [cell["metrics"].get(name) for cell in cells.values()]
+        values = " | ".join(f"{m['value']:.4f}" if m else "" for m in found)
+        lines.append(f"| {name} | {values} | {interval} |")
+    rows = " | ".join(f"{cell['rows']:,}" for cell in cells.values())
     return "\n".join([*lines, f"| rows | {rows} | |"])
 
 
@@ -96,10 +127,12 @@ def summary(finished: Finished, total_seconds: float) -> str:
     ]
     facts = ", ".join(rows)
     if step.kind is Kind.EVALUATION:
-        test = next(iter(finished.records.values())).details["cells"]["test"]
+        details = next(iter(finished.records.values())).details
+        test, certificate = details["cells"]["test"], details["certificates"].get("test")
         name, metric = next(iter(test["metrics"].items()))
         low_high = "" if metric["low"] is None else f" [{metric['low']:.3f}, {metric['high']:.3f}]"
         facts = f"{name} {metric['value']:.3f}{low_high} on {test['rows']:,} rows of test"
+        facts += f", grade {certificate['grade']}" if certificate else ""
     if step.kind is Kind.REGISTRATION:
         details = next(iter(finished.records.values())).details
         facts = str(details["model_uri"])

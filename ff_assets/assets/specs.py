@@ -5,18 +5,18 @@ from pathlib import Path
 
 import dagster as dg
 
-from ff_assets.core.declare import Source, Stage, Target
+from ff_assets.core.declare import Source, Target
 from ff_assets.core.errors import Location
 from ff_assets.core.fingerprint import declaration_digest, digest
-from ff_assets.core.flow import Flow, Instance
-from ff_assets.core.operations import ColumnOperation, SparkOperation
-from ff_assets.core.split import TRAIN
+from ff_assets.core.flow import Flow
+from ff_assets.core.instance import Instance
+from ff_assets.core.operations import AggregateOperation, SparkOperation
+from ff_assets.core.stage import Stage
 from ff_assets.core.steps import CELLS, Kind, Step, steps_of
 from ff_assets.engine.columns import private_columns
 from ff_assets.engine.plan import table_instances
 
 CELL_PARTITIONS = dg.StaticPartitionsDefinition(list(CELLS))
-ONLY_TRAIN = dg.SpecificPartitionsPartitionMapping([TRAIN])
 
 
 def asset_key(step: Step) -> dg.AssetKey:
@@ -66,9 +66,9 @@ class _Describer:
         )
 
     def _code_version(self, step: Step) -> str:
-        split = self._flow.project.split
         if isinstance(step.subject, Instance):
-            return declaration_digest(step.instance.provider, split)[:16]
+            instance = step.instance
+            return declaration_digest(instance.provider, instance.split, instance.fits)[:16]
         target = step.variant.target
         return digest([target.label, target.task, list(target.outputs), step.variant.name])[:16]
 
@@ -77,6 +77,8 @@ class _Describer:
             return {"spark", "source"}
         if step.kind is Kind.MODEL:
             return {"sparkml", "model"}
+        if step.kind is Kind.FEATURE and step.instance.is_aggregate:
+            return {"spark", "aggregate"}
         if step.kind is Kind.FEATURE:
             return {"spark", "table" if step.instance in self._tables else "view"}
         if step.kind is Kind.EVALUATION:
@@ -104,6 +106,11 @@ class _Describer:
         instance = step.instance
         entity = instance.entity
         columns = [dg.TableColumn(entity.key, "key", f"identifies one {entity.name}")]
+        for ancestor in entity.chain[1:]:
+            belongs = f"the {ancestor.name} that it belongs to"
+            columns.append(dg.TableColumn(entity.key_of(ancestor), "key", belongs))
+        if entity.time is not None:
+            columns.append(dg.TableColumn(entity.time, "time", "when it happened"))
         for name in instance.provider.outputs:
             columns.append(dg.TableColumn(name, _type(instance, name), _origin(instance, name)))
         for parameter, name in private_columns(instance).items():
@@ -123,7 +130,7 @@ class _Describer:
         title, label = stage.operation.title, stage.operation.label
         if step.kind is Kind.MODEL:
             supervised = f", supervised by `{label}`" if label else ""
-            facts = f"`{title}` fitted on **train**{supervised}."
+            facts = f"`{title}` fitted on **{_fitted_on(step.instance)}**{supervised}."
             return _paragraphs(facts, own, _parameters(stage))
         reads = ", ".join(f"`{name}`" for name in stage.inputs)
         writes = ", ".join(f"`{name}`" for name in stage.outputs)
@@ -143,13 +150,16 @@ def _drawn(step: Step) -> list[Step]:
 
 
 def _dep(step: Step, parent: Step) -> dg.AssetDep:
-    """An edge; that of a model names train and nothing else.
+    """An edge; that of a model names the cells it is fitted on, which is train, and nothing else.
 
     Other edges keep Dagster's defaults, cell to cell, and all cells for what has none. An op
     can hold only one explicit mapping for each asset that it reads.
     """
-    fits = step.kind is Kind.MODEL
-    return dg.AssetDep(asset_key(parent), partition_mapping=ONLY_TRAIN if fits else None)
+    if step.kind is not Kind.MODEL:
+        return dg.AssetDep(asset_key(parent))
+    cells = step.instance.stage.fitting.cells
+    mapping = dg.SpecificPartitionsPartitionMapping(list(cells))
+    return dg.AssetDep(asset_key(parent), partition_mapping=mapping)
 
 
 def _group(step: Step) -> str:
@@ -181,15 +191,28 @@ def _origin(instance: Instance, feature: str) -> str:
     """Where a column comes from; the open-source UI draws no column lineage."""
     if isinstance(instance.provider, Source):
         return "label" if feature in instance.provider.labels else ""
-    reads = ", ".join(f"`{name}`" for name in instance.provider.inputs)
-    return f"← {reads} ({instance.provider.operation.title})"
+    operation = instance.provider.operation
+    inputs = instance.provider.inputs
+    if isinstance(operation, AggregateOperation):
+        inputs = next(m.inputs for m in operation.measures if m.output == feature)
+    reads = ", ".join(f"`{name}`" for name in inputs)
+    return f"← {reads} ({operation.title})"
+
+
+def _fitted_on(instance: Instance) -> str:
+    fitting = instance.stage.fitting
+    cells = " and ".join(fitting.cells)
+    if fitting.scheme == "slice":
+        return f"slice {fitting.index + 1} of {fitting.count} of {cells}"
+    if fitting.scheme == "once":
+        return cells
+    return f"{cells}, {len(instance.fits)} times: once for all of it, else without what it is for"
 
 
 def _parameters(stage: Stage) -> str:
     operation = stage.operation
-    if isinstance(operation, ColumnOperation):
+    if not isinstance(operation, SparkOperation):
         return ""
-    assert isinstance(operation, SparkOperation)
     return "\n".join(f"- {name}: `{value!r}`" for name, value in operation.params.items())
 
 

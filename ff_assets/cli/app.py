@@ -25,7 +25,7 @@ SomeTargets = Annotated[list[str] | None, typer.Argument(help="Targets; all of t
 
 @app.command()
 def check(json: Json = False) -> None:
-    """Check all declarations: inference, names and types, as loading them in Dagster does."""
+    """Check all declarations and whether metrics are honest, as loading in Dagster does."""
     from ff_assets.cli.check import check_project
 
     output.show(check_project(), json)
@@ -33,10 +33,21 @@ def check(json: Json = False) -> None:
 
 @app.command()
 def plan(target: OneTarget = None, json: Json = False) -> None:
-    """Show variants and stages, and what a run would reuse or compute. Starts no Spark."""
+    """Show fits, variants, splits, and what a run would reuse or compute. Starts no Spark."""
     from ff_assets.cli.plan import plan_project
 
     output.show(plan_project(target), json)
+
+
+@app.command()
+def why(
+    name: Annotated[str, typer.Argument(help="A feature, a target or a variant.")],
+    json: Json = False,
+) -> None:
+    """Show what was fitted on which rows behind a feature or a metric, also of refused ones."""
+    from ff_assets.cli.why import explain
+
+    output.show(explain(name), json)
 
 
 @app.command()
@@ -45,6 +56,18 @@ def run(targets: SomeTargets = None, json: Json = False) -> None:
     from ff_assets.cli.run import run_targets
 
     output.show(run_targets(targets or [], quiet=json), json)
+
+
+@app.command()
+def audit(
+    target: Annotated[str, typer.Argument(help="A target.")],
+    variant: Annotated[str | None, typer.Option(help="Only this variant.")] = None,
+    json: Json = False,
+) -> None:
+    """Run a target's flow with all labels of test changed: its predictions must not change."""
+    from ff_assets.cli.audit import audit_target
+
+    output.show(audit_target(target, variant, quiet=json), json)
 
 
 @app.command()

@@ -9,8 +9,11 @@ from rich.markup import escape
 from rich.table import Table
 
 from ff_assets.cli.project import load_flow
+from ff_assets.cli.splits import count_fits, fits_in_words, splits_of
 from ff_assets.core.fingerprint import Fingerprints
+from ff_assets.core.fitting import Fitting
 from ff_assets.core.flow import Flow
+from ff_assets.core.instance import Instance, Variant
 from ff_assets.core.steps import CELLS, Kind, Step, steps_of, steps_of_target
 from ff_assets.engine.plan import Plan, make_plan
 from ff_assets.engine.sources import stated_version
@@ -51,18 +54,39 @@ class Planned:
     def _todo(self) -> frozenset[Step]:
         return frozenset(self.plan.todo)
 
+    @cached_property
+    def _models(self) -> list[Instance]:
+        return [step.instance for step in self.steps if step.kind is Kind.MODEL]
+
+    @cached_property
+    def _variants(self) -> list[Variant]:
+        return [step.variant for step in self.steps if step.kind is Kind.REGISTRATION]
+
     def as_dict(self) -> dict[str, Any]:
         return {
-            "variants": [s.variant.name for s in self.steps if s.kind is Kind.REGISTRATION],
+            "models": {
+                model.name: [
+                    {"fit": fit, "reads": reads, "serves": serves}
+                    for fit, (reads, serves) in fits_in_words(model).items()
+                ]
+                for model in self._models
+            },
+            "splits": splits_of(self._variants),
+            "variants": [variant.name for variant in self._variants],
             "steps": [{"step": s.name, "state": self.state(s)} for s in self.steps],
             "fits": self.plan.fits,
             "spark": self.plan.needs_spark or bool(self.unknown),
         }
 
     def print(self, console: Console) -> None:
-        variants = [s.variant for s in self.steps if s.kind is Kind.REGISTRATION]
+        if self._models:
+            console.print(f"{escape(count_fits(self._models))}; {self._fits_to_do()}\n")
+        for target, split in splits_of(self._variants).items():
+            console.print(f"{target}: rows are split {escape(split)}", soft_wrap=True)
+        console.print()
+        self._print_fits(console)
         table = Table("variant", "pipeline", box=None, pad_edge=False)
-        for variant in variants:
+        for variant in self._variants:
             chain = " → ".join(i.provider.name for i in variant.serving_instances())
             table.add_row(escape(variant.name), chain)
         console.print(table)
@@ -80,9 +104,28 @@ class Planned:
         counts = ", ".join(f"{states.count(s)} {s}" for s in colours if states.count(s))
         spark = "" if self.plan.needs_spark or self.unknown else "; no Spark is needed"
         console.print(
-            f"\n{len(variants)} variants, {len(self.steps)} steps: {counts}; "
+            f"\n{len(self._variants)} variants, {len(self.steps)} steps: {counts}; "
             f"{self.plan.fits} fits{spark}"
         )
+
+    def _fits_to_do(self) -> str:
+        count = self.plan.fits
+        if self.unknown:
+            return f"up to {count} to do"  # known when all sources have been read
+        total = sum(len(model.fits) for model in self._models)
+        return "all to do" if count == total else f"{count or 'none'} to do"
+
+    def _print_fits(self, console: Console) -> None:
+        """The fits of models that are not fitted once on all of train."""
+        special = [model for model in self._models if model.stage.fitting != Fitting()]
+        if not special:
+            return
+        table = Table("model", "fit", "reads", "serves", box=None, pad_edge=False)
+        for model in special:
+            for fit, (reads, serves) in fits_in_words(model).items():
+                table.add_row(escape(model.name), fit, reads, serves)
+        console.print(table)
+        console.print()
 
     def _kept(self, step: Step) -> str:
         if step.kind is not Kind.FEATURE:
@@ -108,7 +151,7 @@ def plan_project(target: str | None) -> Planned:
         for i in instances
         if i.is_source
     }
-    fingerprints = Fingerprints(flow.project.split, versions, engine_version(), metrics_version())
+    fingerprints = Fingerprints(versions, engine_version(), metrics_version())
     fingerprints.add(instances)
     plan = make_plan(flow, dict.fromkeys(steps, CELLS), fingerprints, Store(Settings.load().store))
     behind = set(unread)

@@ -17,7 +17,8 @@ from ff_assets.assets.specs import asset_key
 from ff_assets.cli.output import errors
 from ff_assets.cli.progress import PROGRESS_LOGGER, progress_logger
 from ff_assets.cli.project import load_flow
-from ff_assets.core.flow import Flow, Variant
+from ff_assets.core.flow import Flow
+from ff_assets.core.instance import Variant
 from ff_assets.core.steps import Kind, Step, steps_of_target
 from ff_assets.engine.metrics import PRIMARY
 from ff_assets.settings import Settings
@@ -74,7 +75,8 @@ class Ran:
     def print(self, console: Console) -> None:
         table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
         for name in ("variant", "on test", "95% interval", "rows", "seconds", "steps", "model"):
-            table.add_column(name, no_wrap=True)
+            # On a narrow screen names go on in the next line; numbers are never cut.
+            table.add_column(name, no_wrap=name not in ("variant", "model"), overflow="fold")
         for variant in self._variants():
             row = self._row(variant)
             low_high = row["interval"]

@@ -1,51 +1,20 @@
 """Declarations: what a data scientist writes. Nothing here computes or connects anything."""
 
-import inspect
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from functools import cached_property
-from typing import Any, Literal, ParamSpec
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any, Literal
 
-from ff_assets.core.errors import (
-    DefinitionError,
-    InPlaceOverwrite,
-    Location,
-    caller_location,
-    nearest,
-)
+from ff_assets.core.cells import TEST
+from ff_assets.core.durations import duration
+from ff_assets.core.entities import Entity
+from ff_assets.core.errors import DefinitionError, Location, caller_location, nearest
 from ff_assets.core.names import check_name, check_names, check_owner
-from ff_assets.core.operations import (
-    ColumnOperation,
-    Operation,
-    column_names,
-    spark_operation,
-)
+from ff_assets.core.split import Split
+from ff_assets.core.stage import Stage
 
-P = ParamSpec("P")
 Task = Literal["binary", "multiclass", "regression"]
-Materialization = Literal["table", "view"]
 TASKS: tuple[Task, ...] = ("binary", "multiclass", "regression")
-
-
-@dataclass(frozen=True)
-class Entity:
-    """What a row is about.
-
-    Args:
-        name: the entity's name, such as `review`.
-        key: the column that identifies a row; of a string or integer type, never null.
-
-    Raises:
-        DefinitionError: the name or the key cannot be a name.
-    """
-
-    name: str
-    key: str
-    location: Location = field(default_factory=caller_location, compare=False, repr=False)
-
-    def __post_init__(self) -> None:
-        check_name("entity", self.name, self.location)
-        check_name("key", self.key, self.location)
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,9 +24,12 @@ class Source:
     Args:
         name: unique among sources and stages.
         entity: what its rows are about.
-        load: `load(spark) -> DataFrame`, with the entity's key and every declared feature.
+        load: `load(spark) -> DataFrame`, with the entity's columns (key, foreign keys, time) and
+            every declared feature.
         features: feature name -> Spark SQL type (`"string"`, `"double"`, `"array<string>"`).
         labels: the features that are outcomes. Rows may lack a label (null).
+        label_horizon: how long after a row's time its labels are known for good, such as `"30d"`;
+            a time split has to keep at least that distance between train and test.
         version: what states the data's version without reading it (a string, or a function
             that returns one, such as a file's hash). Without it the data is read and hashed.
         owner: `team:nlp` or an e-mail address.
@@ -73,6 +45,7 @@ class Source:
     load: Callable[[Any], Any]
     features: Mapping[str, str]
     labels: Sequence[str] = ()
+    label_horizon: timedelta | str = "0d"
     version: str | Callable[[], str] | None = None
     owner: str | None = None
     description: str | None = None
@@ -102,195 +75,34 @@ class Source:
                     why=nearest(name, self.features),
                     fix="list the label under `features` with its type as well.",
                 )
-        if self.entity.key.lower() in map(str.lower, self.features):
-            raise DefinitionError(
-                f"source `{self.name}` declares its key `{self.entity.key}` as a feature.",
-                where=here,
-                why="the key identifies rows; a model that reads it memorises them.",
-                fix="leave the key out of `features`, or load a copy under another name.",
-            )
+        self._check_columns(here)
+        duration(self.label_horizon, here)
+
+    def _check_columns(self, here: list[tuple[str, Location]]) -> None:
+        spelled = {name.lower() for name in self.features}
+        for column in self.entity.columns:
+            if column.lower() in spelled:
+                what = "key" if column == self.entity.key else "column"
+                raise DefinitionError(
+                    f"source `{self.name}` declares its {what} `{column}` as a feature.",
+                    where=here,
+                    why="the key identifies rows; a model that reads it memorises them."
+                    if column == self.entity.key
+                    else f"it says where a row of `{self.entity.name}` belongs.",
+                    fix="leave it out of `features`, or load a copy under another name.",
+                )
 
     @property
     def outputs(self) -> tuple[str, ...]:
         return tuple(self.features)
 
-    inputs = fit_inputs = reads = ()
-
-
-@dataclass(frozen=True, eq=False)
-class Stage:
-    """A declared computation: features in, features out. Made by `stage` and `feature`.
-
-    Attributes:
-        name: unique among sources and stages; the first output unless `named`.
-        operation: what it computes.
-        inputs: features read whenever it is applied.
-        fit_inputs: features read only while it is fitted (label, weight).
-        outputs: features it provides.
-        entity: the only entity it applies to; `None` for every entity that has its inputs.
-        materialization: `table` (stored) or `view` (computed where it is read).
-        location: where it is declared.
-        owner: `team:nlp` or an e-mail address.
-        description: Markdown.
-
-    Raises:
-        InPlaceOverwrite: an output is also an input.
-        DefinitionError: a name or the owner cannot be one, or one output is named twice.
-    """
-
-    name: str
-    operation: Operation
-    inputs: tuple[str, ...]
-    fit_inputs: tuple[str, ...]
-    outputs: tuple[str, ...]
-    entity: Entity | None
-    materialization: Materialization
-    location: Location
-    owner: str | None = None
-    description: str | None = None
-
-    def __post_init__(self) -> None:
-        here = [(f"stage {self.name!r}", self.location)]
-        check_name("stage", self.name, self.location)
-        check_owner(self.owner, here)
-        for name in self.outputs:
-            check_name("feature", name, self.location)
-        overwritten = set(self.outputs) & {*self.inputs, *self.fit_inputs}
-        if overwritten:
-            names = ", ".join(f"`{name}`" for name in sorted(overwritten))
-            raise InPlaceOverwrite(
-                f"stage `{self.name}` overwrites its own input {names}.",
-                where=here,
-                why="a feature name stands for one thing in a variant; reading and providing "
-                "it in one stage would make it mean two.",
-                fix="give the output a name of its own.",
-            )
-        if len(set(self.outputs)) != len(self.outputs):
-            raise DefinitionError(
-                f"stage `{self.name}` provides one feature twice.",
-                where=here,
-                why=f"its outputs are {', '.join(self.outputs)}.",
-                fix="give every output its own name.",
-            )
-
-    @cached_property
-    def reads(self) -> tuple[str, ...]:
-        """Every feature it reads, each once."""
-        return tuple(dict.fromkeys([*self.inputs, *self.fit_inputs]))
-
     @property
-    def kind(self) -> Literal["estimator", "transformer"]:
-        return "estimator" if self.operation.is_estimator else "transformer"
+    def label_delay(self) -> int:
+        """The days after a row's time until its labels are known; parts of a day count whole."""
+        horizon = duration(self.label_horizon, [describe(self)])
+        return -(-horizon // timedelta(days=1))
 
-    def named(self, name: str) -> "Stage":
-        """The same stage under another name: what tells providers of one feature apart."""
-        return replace(self, name=name)
-
-    def owned_by(self, owner: str) -> "Stage":
-        """The same stage with an owner: `team:nlp` or an e-mail address.
-
-        Raises:
-            DefinitionError: it is neither.
-        """
-        return replace(self, owner=owner)
-
-    def described(self, description: str) -> "Stage":
-        """The same stage with a description in Markdown."""
-        return replace(self, description=description)
-
-    def materialized(self, materialization: Materialization) -> "Stage":
-        """The same stage, stored as a `table` or computed where it is read as a `view`.
-
-        Raises:
-            DefinitionError: it is another word.
-        """
-        if materialization not in ("table", "view"):
-            raise DefinitionError(
-                f"stage `{self.name}` cannot be materialized as {materialization!r}.",
-                where=[(f"stage {self.name!r}", self.location)],
-                why="rows are either stored or computed where they are read.",
-                fix="use 'table' or 'view'.",
-            )
-        return replace(self, materialization=materialization)
-
-    def of(self, entity: Entity) -> "Stage":
-        """The same stage for one entity only, where several have features of these names."""
-        return replace(self, entity=entity)
-
-
-def stage(cls: Callable[P, Any], /, *args: P.args, **params: P.kwargs) -> Stage:
-    """Declare a stage: a Spark ML transformer or estimator class with its own parameters.
-
-    Its inputs and outputs are the features named by Spark's column parameters. Outputs that
-    are not named stay private to the stage. Nothing is constructed.
-
-    Raises:
-        UnknownParameter: the class has no such parameter.
-        WrongParameterType: Spark's type converter refuses the value.
-        InPlaceOverwrite: an output is also an input.
-        DefinitionError: no input or no output is named, an output is named twice, or a name
-            cannot be one.
-    """
-    location = caller_location()
-    if args or not isinstance(cls, type):
-        raise DefinitionError(
-            "stage() takes a Spark class and keyword parameters.",
-            where=[("stage(...)", location)],
-            why=f"it was given {cls!r}" + (f" and {len(args)} positional values" if args else ""),
-            fix='for example stage(RegexTokenizer, inputCol="text", outputCol="tokens").',
-        )
-    operation = spark_operation(cls, params, location)
-    outputs = column_names(operation.writes)
-    return Stage(
-        name=outputs[0],
-        operation=operation,
-        inputs=tuple(dict.fromkeys(column_names(operation.reads))),
-        fit_inputs=tuple(dict.fromkeys(column_names(operation.fit_reads))),
-        outputs=outputs,
-        entity=None,
-        materialization="table" if operation.is_estimator else "view",
-        location=location,
-    )
-
-
-def feature(*, entity: Entity, owner: str | None = None) -> Callable[[Callable[..., Any]], Stage]:
-    """Declare a row-wise feature as a function of Spark columns.
-
-    The function's parameter names are the features it reads, its own name is the feature it
-    provides, and its docstring is the description.
-
-    Raises:
-        InPlaceOverwrite: it reads the feature that it provides.
-        DefinitionError: it has no parameters, or some with defaults, `*` or `**`; or the owner
-            cannot be one.
-    """
-
-    def declare(function: Callable[..., Any]) -> Stage:
-        location = Location(function.__code__.co_filename, function.__code__.co_firstlineno)
-        parameters = inspect.signature(function).parameters.values()
-        if not parameters or any(
-            p.kind is not p.POSITIONAL_OR_KEYWORD or p.default is not p.empty for p in parameters
-        ):
-            raise DefinitionError(
-                f"feature `{function.__name__}` must have plain parameters, at least one.",
-                where=[(f"feature {function.__name__!r}", location)],
-                why="every parameter is the name of a feature that the function reads.",
-                fix=f"for example def {function.__name__}(text: Column) -> Column.",
-            )
-        return Stage(
-            name=function.__name__,
-            operation=ColumnOperation(function),
-            inputs=tuple(p.name for p in parameters),
-            fit_inputs=(),
-            outputs=(function.__name__,),
-            entity=entity,
-            materialization="view",
-            location=location,
-            owner=owner,
-            description=inspect.getdoc(function),
-        )
-
-    return declare
+    inputs = fit_inputs = reads = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -304,6 +116,12 @@ class Target:
         label: the feature that holds the truth. Rows where it is null are not measured.
         task: `binary`, `multiclass` or `regression`; decides the metrics.
         entity: what is predicted about; needed only where the names leave it open.
+        split: the split policy of its rows; the project's own if it is left out.
+        certify: the parts of the data for which an honest metric is wanted: `test`, or a fold of
+            the cross-fitted prediction (`fold_0`) or block of the ordered one (`block_2`).
+        select_on: the part whose metric decides which variant is the champion, in the words of
+            `certify`, or `folds` for all folds or blocks. It must not be among what is certified:
+            the best of several is better there by luck alone.
         choose: feature -> names of the providers that may be used for it.
         max_variants: more variants than this are refused.
         owner: `team:nlp` or an e-mail address.
@@ -320,6 +138,9 @@ class Target:
     label: str | None = None
     task: Task | None = None
     entity: Entity | None = None
+    split: Split | None = None
+    certify: Sequence[str] = (TEST,)
+    select_on: str | None = None
     choose: Mapping[str, Sequence[str]] = field(default_factory=dict)
     max_variants: int = 16
     owner: str | None = None
@@ -332,6 +153,7 @@ class Target:
         check_owner(self.owner, here)
         check_names(f"`outputs` of target `{self.name}`", self.outputs, here)
         check_names(f"`keep` of target `{self.name}`", self.keep, here)
+        check_names(f"`certify` of target `{self.name}`", self.certify, here)
         for feature, providers in self.choose.items():
             what = f"`choose` of target `{self.name}` for `{feature}`"
             check_names(what, providers, here)

@@ -43,7 +43,12 @@ class FeatureFlowError(Exception):
         where: declarations that are involved, each as (what it is, where it stands).
         why: the reason, with the evidence that was found.
         fix: what to do about it.
+
+    Attributes:
+        code: names the kind of leak that the error is about; empty for other errors.
     """
+
+    code = ""
 
     def __init__(
         self,
@@ -60,7 +65,7 @@ class FeatureFlowError(Exception):
         super().__init__(what)
 
     def __str__(self) -> str:
-        lines = [self.what]
+        lines = [f"{self.what} [{self.code}]" if self.code else self.what]
         lines += [f"  where: {location} ({thing})" for thing, location in self.where]
         if self.why:
             lines.append("  why:   " + self.why.replace("\n", "\n         "))
@@ -72,6 +77,7 @@ class FeatureFlowError(Exception):
         """The same as plain values, for `--json`."""
         return {
             "error": type(self).__name__,
+            "code": self.code,
             "what": self.what,
             "where": [
                 {"declaration": thing, "file": location.file, "line": location.line}
@@ -113,9 +119,31 @@ class CyclicFlow(DefinitionError):
 class MixedEntities(DefinitionError):
     """A stage reads features of two entities that no relation connects."""
 
+    code = "SPLIT_KEY_INCOMPARABLE"
+
 
 class VariantExplosion(DefinitionError):
     """A target has more variants than it allows."""
+
+
+class LeakError(DefinitionError):
+    """A metric cannot be shown to be honest.
+
+    Args:
+        code: the kind of leak, such as `FIT_OVERLAP`.
+    """
+
+    def __init__(
+        self,
+        what: str,
+        *,
+        code: str,
+        where: Iterable[tuple[str, Location]] = (),
+        why: str = "",
+        fix: str = "",
+    ) -> None:
+        super().__init__(what, where=where, why=why, fix=fix)
+        self.code = code
 
 
 class DataError(FeatureFlowError):

@@ -6,14 +6,20 @@ Equal fingerprints mean equal results, so a result is found again after an edit 
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ff_assets.core.code import code_digest
 from ff_assets.core.declare import Provider, Source
-from ff_assets.core.flow import Instance, Variant
-from ff_assets.core.operations import ColumnOperation
-from ff_assets.core.split import HashSplit
+from ff_assets.core.fitting import Fit
+from ff_assets.core.instance import Instance, Variant
+from ff_assets.core.operations import (
+    AggregateOperation,
+    ColumnOperation,
+    Operation,
+    PretrainedOperation,
+)
+from ff_assets.core.split import Split
 
 
 def digest(value: Any) -> str:
@@ -33,48 +39,63 @@ def _plain(value: Any) -> Any:
     return repr(value)
 
 
-def declaration_digest(provider: Provider, split: HashSplit) -> str:
+def declaration_digest(provider: Provider, split: Split, fits: Sequence[Fit] = ()) -> str:
     """What the code says: changes when the declaration or its code is edited, not with data."""
     if isinstance(provider, Source):
         return digest(
             {
                 "source": provider.name,
-                "key": provider.entity.key,
+                "columns": provider.entity.columns,
                 "features": dict(provider.features),
                 "labels": sorted(provider.labels),
                 "load": code_digest(provider.load),
                 "split": split.describe(),
             }
         )
-    operation = provider.operation
+    described = _operation(provider.operation) | {"writes": provider.outputs}
+    if fits:
+        described["fits"] = [[fit.name, fit.region, fit.serves] for fit in fits]
+    return digest(described)
+
+
+def _operation(operation: Operation) -> dict[str, Any]:
     if isinstance(operation, ColumnOperation):
-        return digest({"function": code_digest(operation.function), "writes": provider.outputs})
+        return {"function": code_digest(operation.function)}
+    if isinstance(operation, PretrainedOperation):
+        return {"pretrained": operation.version, "load": code_digest(operation.load)}
+    if isinstance(operation, AggregateOperation):
+        return {
+            "of": operation.of.columns,
+            "to": operation.to.columns,
+            "over": operation.over.name,
+            "measures": [
+                [m.output, m.inputs, m.function, m.window and m.window.total_seconds(), m.where]
+                for m in operation.measures
+            ],
+        }
     described = {
         "class": f"{operation.cls.__module__}.{operation.cls.__qualname__}",
         "params": operation.params,
         "reads": operation.reads,
         "fit_reads": operation.fit_reads,
-        "writes": operation.writes,
+        "columns": operation.writes,
     }
     if not operation.cls.__module__.startswith("pyspark."):
         described["code"] = code_digest(operation.cls)
-    return digest(described)
+    return described
 
 
 class Fingerprints:
     """The fingerprints of a flow's instances and variants for given data.
 
     Args:
-        split: the split policy.
         data_versions: source name -> version of its data.
         engine: the version of the engine; another one may compute other values.
-        metrics: the version of what measures predictions.
+        metrics: the version of the code that evaluates.
     """
 
-    def __init__(
-        self, split: HashSplit, data_versions: Mapping[str, str], engine: str, metrics: str
-    ) -> None:
-        self._split = split
+    def __init__(self, data_versions: Mapping[str, str], engine: str, metrics: str) -> None:
+        self._metrics = metrics
         self._data_versions = data_versions
         self._engine = engine
         self._metrics = metrics
@@ -84,20 +105,29 @@ class Fingerprints:
         """Fingerprint instances, which come in topological order."""
         for instance in instances:
             provider = instance.provider
-            parts: dict[str, Any] = {"declaration": declaration_digest(provider, self._split)}
+            parts: dict[str, Any] = {
+                "declaration": declaration_digest(provider, instance.split, instance.fits)
+            }
             if isinstance(provider, Source):
                 parts["data"] = self._data_versions[provider.name]
             else:
                 parts["engine"] = self._engine
                 parts["inputs"] = {f: self._known[i] for f, i in instance.inputs.items()}
+                if instance.spine is not None:
+                    parts["rows"] = self._known[instance.spine]
                 parts["fit"] = {f: self._known[i] for f, i in instance.fit_inputs.items()}
             self._known[instance] = digest(parts)
 
     def __getitem__(self, instance: Instance) -> str:
         return self._known[instance]
 
-    def of_evaluation(self, variant: Variant) -> str:
-        """What metrics of a variant come from: predictions, labels, the task and their code."""
+    def of_evaluation(self, variant: Variant, claimed: str) -> str:
+        """What metrics of a variant come from: predictions, labels, the task and their code.
+
+        Args:
+            claimed: a digest of what their certificates claim. What was read by which fit may
+                change with declarations that change no value, such as when labels are known.
+        """
         target = variant.target
         return digest(
             {
@@ -105,16 +135,21 @@ class Fingerprints:
                 "label": target.label and [target.label, self[variant.features[target.label]]],
                 "task": target.task,
                 "metrics": self._metrics,
+                "claimed": claimed,
             }
         )
 
-    def of_registration(self, variant: Variant) -> str:
-        """What a registered model was made from: its stages, its names and its metrics."""
+    def of_registration(self, variant: Variant, claimed: str) -> str:
+        """What a registered model was made from: its stages, its names and its metrics.
+
+        Args:
+            claimed: as for `of_evaluation`.
+        """
         return digest(
             {
                 "target": variant.target.name,
                 "variant": variant.name,
                 "outputs": {o: self[variant.features[o]] for o in variant.target.outputs},
-                "evaluation": self.of_evaluation(variant),
+                "evaluation": self.of_evaluation(variant, claimed),
             }
         )

@@ -10,118 +10,20 @@ common exists once.
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
+from typing import NamedTuple
 
 from ff_assets.core import refusals
-from ff_assets.core.declare import Entity, Provider, Source, Stage, Target
-from ff_assets.core.derivation import Derivation, reach
-from ff_assets.core.project import Project
-
-
-@dataclass(eq=False, slots=True)
-class Instance:
-    """A provider together with the instances it reads: what becomes an asset.
-
-    Attributes:
-        provider: the declaration.
-        entity: what its rows are about.
-        inputs: feature -> instance, for features read whenever it is applied.
-        fit_inputs: feature -> instance, for features read only while it is fitted.
-        choices: (feature, provider name) for every feature upstream on whose provider the
-            derivations differ.
-        name: unique among instances, such as `sentiment[tfidf]`; set by `infer`.
-    """
-
-    provider: Provider
-    entity: Entity
-    inputs: Mapping[str, "Instance"]
-    fit_inputs: Mapping[str, "Instance"]
-    choices: frozenset[tuple[str, str]]
-    name: str = ""
-
-    @property
-    def slug(self) -> str:
-        """The name as an identifier: `sentiment__tfidf`."""
-        return _slug(self.name)
-
-    @property
-    def is_source(self) -> bool:
-        return isinstance(self.provider, Source)
-
-    @property
-    def source(self) -> Source:
-        """The declaration of an instance that is a source."""
-        assert isinstance(self.provider, Source)
-        return self.provider
-
-    @property
-    def stage(self) -> Stage:
-        """The declaration of an instance that is a stage."""
-        assert isinstance(self.provider, Stage)
-        return self.provider
-
-    @property
-    def is_estimator(self) -> bool:
-        return self.provider.kind == "estimator"
-
-    @property
-    def parents(self) -> tuple["Instance", ...]:
-        """Every instance it reads, each once, in order."""
-        return tuple(dict.fromkeys([*self.inputs.values(), *self.fit_inputs.values()]))
-
-    def __repr__(self) -> str:
-        return f"<Instance {self.name or self.provider.name}>"
-
-
-def sources_behind(instances: Iterable[Instance]) -> list[Instance]:
-    """The sources that instances are made from, each once, nearest first."""
-    seen: dict[Instance, None] = dict.fromkeys(instances)
-    agenda = list(seen)
-    for instance in agenda:  # grows while it is walked
-        for parent in instance.parents:
-            if parent not in seen:
-                seen[parent] = None
-                agenda.append(parent)
-    return [instance for instance in agenda if instance.is_source]
-
-
-@dataclass(frozen=True, eq=False)
-class Variant:
-    """One coherent derivation of a target.
-
-    Attributes:
-        target: what it derives.
-        name: the target's name with the choices that tell its variants apart.
-        features: feature -> the instance that provides it, for every feature it uses.
-        choices: feature -> provider name, for every feature with several usable providers.
-        instances: every instance it uses, in topological order.
-    """
-
-    target: Target
-    name: str
-    features: Mapping[str, Instance]
-    choices: Mapping[str, str]
-    instances: tuple[Instance, ...]
-
-    @property
-    def slug(self) -> str:
-        return _slug(self.name)
-
-    @property
-    def entity(self) -> Entity:
-        return self.prediction.entity
-
-    @property
-    def prediction(self) -> Instance:
-        """The instance that provides the target's first output, which is measured."""
-        return self.features[self.target.outputs[0]]
-
-    def serving_instances(self) -> tuple[Instance, ...]:
-        """What scoring needs, in topological order: nothing that only a fit reads."""
-        needed = {self.features[output] for output in self.target.outputs}
-        for instance in reversed(self.instances):
-            if instance in needed:
-                needed.update(instance.inputs.values())
-        return tuple(i for i in self.instances if i in needed)
+from ff_assets.core.buckets import ALL
+from ff_assets.core.declare import Provider, Source, describe
+from ff_assets.core.derivation import Derivation, Reachable, reach
+from ff_assets.core.entities import Entity, finest
+from ff_assets.core.errors import DefinitionError, nearest
+from ff_assets.core.fitting import Fit, fits, served
+from ff_assets.core.instance import Instance, Variant
+from ff_assets.core.operations import AggregateOperation
+from ff_assets.core.project import Node, Project, Use
+from ff_assets.core.split import Split, TimeSplit
+from ff_assets.core.stage import Stage
 
 
 @dataclass(frozen=True)
@@ -154,16 +56,16 @@ def infer(project: Project) -> Flow:
         VariantExplosion: a target has more variants than its `max_variants`.
         DefinitionError: a target does not say which of several entities it is about.
     """
-    derived: list[tuple[Target, Entity, list[Derivation]]] = []
+    derived: list[_Derived] = []
     unusable: dict[str, str] = {}
     for target in project.targets:
         graph = reach(project, target)
         derivations = list(islice(graph.derivations(), target.max_variants + 1))
         if len(derivations) > target.max_variants:
             raise refusals.explosion(target, graph.providers)
-        derived.append((target, graph.entity, derivations))
+        derived.append(_Derived(graph, target.split or project.split, derivations))
         unusable |= graph.unusable()
-    builder = _Builder(derived)
+    builder = _Builder(project, derived)
     instances = builder.named_instances()
     used = {instance.provider.name for instance in instances}
     return Flow(
@@ -174,45 +76,107 @@ def infer(project: Project) -> Flow:
     )
 
 
+class _Derived(NamedTuple):
+    """What was derived for one target."""
+
+    graph: Reachable
+    split: Split
+    derivations: list[Derivation]
+
+
+class _Made(NamedTuple):
+    """The instances of one derivation, by what they provide and in topological order."""
+
+    by_node: Mapping[Node, Instance]
+    order: tuple[Instance, ...]
+
+
 class _Builder:
     """Makes every instance once, and names them when all are known."""
 
-    def __init__(self, derived: list[tuple[Target, Entity, list[Derivation]]]) -> None:
+    def __init__(self, project: Project, derived: list[_Derived]) -> None:
+        self._project = project
+        self._split = project.split
         self._instances: dict[tuple[object, ...], Instance] = {}
         self._contested = _contested(derived)
         self._derived = [
-            (target, [(d, self._features(entity, d)) for d in derivations])
-            for target, entity, derivations in derived
+            (each, [(d, self._made(each, d)) for d in each.derivations]) for each in derived
         ]
 
-    def _features(self, entity: Entity, derivation: Derivation) -> dict[str, Instance]:
-        features: dict[str, Instance] = {}
-        provided: dict[Provider, list[str]] = {}
-        for feature, provider in derivation.providers.items():
-            provided.setdefault(provider, []).append(feature)
-        for provider in derivation.order:
-            instance = self._instance(provider, entity, features)
-            features.update(dict.fromkeys(provided[provider], instance))
-        return features
+    def _made(self, derived: _Derived, derivation: Derivation) -> _Made:
+        by_node: dict[Node, Instance] = {}
+        provided: dict[Use, list[Node]] = {}
+        for node, use in derivation.providers.items():
+            provided.setdefault(use, []).append(node)
+        order = []
+        for use in derivation.order:
+            instance = self._instance(use.provider, derived.split, derivation.reads[use], by_node)
+            by_node.update(dict.fromkeys(provided[use], instance))
+            if instance.spine is not None:
+                order.append(instance.spine)
+            order.append(instance)
+        return _Made(by_node, tuple(dict.fromkeys(order)))
 
     def _instance(
-        self, provider: Provider, entity: Entity, features: Mapping[str, Instance]
+        self,
+        provider: Provider,
+        split: Split,
+        reads: Mapping[str, Node],
+        made: Mapping[Node, Instance],
     ) -> Instance:
-        inputs = {name: features[name] for name in provider.inputs}
-        fit_inputs = {name: features[name] for name in provider.fit_inputs}
-        identity = (provider, entity, *inputs.values(), *fit_inputs.values())
+        inputs = {name: made[reads[name]] for name in provider.inputs}
+        fit_inputs = {name: made[reads[name]] for name in provider.fit_inputs}
+        identity = (provider, split, *inputs.values(), *fit_inputs.values())
         if identity not in self._instances:
-            choices = self._choices(entity, {**inputs, **fit_inputs})
-            self._instances[identity] = Instance(provider, entity, inputs, fit_inputs, choices)
+            spine = self._spine(provider, split)
+            if isinstance(provider, Source):
+                _check_time(provider, split)
+            else:
+                _check_one_time(provider, split, (*inputs.values(), *fit_inputs.values()))
+            available = _available(inputs.values())
+            fitted: tuple[Fit, ...] = ()
+            if isinstance(provider, Stage) and provider.kind == "estimator":
+                readable = available & _available(fit_inputs.values())
+                _check_fitting(provider, split)
+                fitted = fits(provider.fitting, split, available, readable)
+                available = served(fitted)
+            self._instances[identity] = Instance(
+                provider=provider,
+                entity=_entity(provider, inputs),
+                split=split,
+                inputs=inputs,
+                fit_inputs=fit_inputs,
+                choices=self._choices(reads, made),
+                fits=fitted,
+                available=available,
+                spine=spine,
+            )
         return self._instances[identity]
 
-    def _choices(self, entity: Entity, read: Mapping[str, Instance]) -> frozenset[tuple[str, str]]:
+    def _spine(self, provider: Provider, split: Split) -> Instance | None:
+        """The first source of an aggregate's entity; all sources of one have the same rows."""
+        if isinstance(provider, Source) or not isinstance(provider.operation, AggregateOperation):
+            return None
+        entity = provider.operation.to
+        for source in self._project.sources:
+            if source.entity == entity:
+                return self._instance(source, split, {}, {})
+        raise DefinitionError(
+            f"aggregate `{provider.name}` has no rows to go to.",
+            where=[describe(provider), (f"entity {entity.name!r}", entity.location)],
+            why=f"no source is about `{entity.name}`.",
+            fix=f"declare a Source of `{entity.name}`.",
+        )
+
+    def _choices(
+        self, reads: Mapping[str, Node], made: Mapping[Node, Instance]
+    ) -> frozenset[tuple[str, str]]:
         own = {
-            (name, instance.provider.name)
-            for name, instance in read.items()
-            if (entity, name) in self._contested
+            (node.feature, made[node].provider.name)
+            for node in reads.values()
+            if node in self._contested
         }
-        upstream = {instance.choices for instance in read.values()}
+        upstream = {made[node].choices for node in reads.values()}
         if not own and len(upstream) == 1:
             return upstream.pop()  # one set for a whole chain keeps long chains linear
         return frozenset(own).union(*upstream)
@@ -223,37 +187,107 @@ class _Builder:
             by_provider.setdefault(instance.provider, []).append(instance)
         for provider, siblings in by_provider.items():
             # No feature's name begins with an underscore.
-            choices = [{"_entity": i.entity.name} | dict(sorted(i.choices)) for i in siblings]
+            choices = [
+                {"_entity": i.entity.name, **self._split_label(i)} | dict(sorted(i.choices))
+                for i in siblings
+            ]
             for instance, label in zip(siblings, _labels(choices), strict=True):
                 instance.name = _join(provider.name, label)
         return tuple(self._instances.values())
 
+    def _split_label(self, instance: Instance) -> dict[str, str]:
+        """The project's own split goes without saying."""
+        return {} if instance.split == self._split else {"_split": instance.split.name}
+
     def named_variants(self) -> Iterator[Variant]:
-        for target, siblings in self._derived:
+        for derived, siblings in self._derived:
             labels = _labels([derivation.choices for derivation, _ in siblings])
-            for (derivation, features), label in zip(siblings, labels, strict=True):
-                by_provider = {instance.provider: instance for instance in features.values()}
+            for (derivation, made), label in zip(siblings, labels, strict=True):
                 yield Variant(
-                    target=target,
-                    name=_join(target.name, label),
-                    features=features,
+                    target=derived.graph.target,
+                    entity=derived.graph.entity,
+                    split=derived.split,
+                    name=_join(derived.graph.target.name, label),
+                    features=_by_name(made.by_node, derived.graph.entity),
                     choices=derivation.choices,
-                    instances=tuple(by_provider[provider] for provider in derivation.order),
+                    instances=made.order,
                 )
 
 
-def _contested(
-    derived: list[tuple[Target, Entity, list[Derivation]]],
-) -> set[tuple[Entity, str]]:
+def _contested(derived: list[_Derived]) -> set[Node]:
     """The features for which not all derivations have the same provider."""
-    first: dict[tuple[Entity, str], Provider] = {}
+    first: dict[Node, Use] = {}
     return {
-        (entity, feature)
-        for _, entity, derivations in derived
-        for derivation in derivations
-        for feature, provider in derivation.providers.items()
-        if first.setdefault((entity, feature), provider) is not provider
+        node
+        for each in derived
+        for derivation in each.derivations
+        for node, use in derivation.providers.items()
+        if first.setdefault(node, use) != use
     }
+
+
+def _entity(provider: Provider, inputs: Mapping[str, Instance]) -> Entity:
+    """What a provider's rows are about; what a walk reads is all on one chain of entities."""
+    if isinstance(provider, Source):
+        return provider.entity
+    if isinstance(provider.operation, AggregateOperation):
+        return provider.operation.to
+    entity = finest(instance.entity for instance in inputs.values())
+    assert entity is not None
+    return entity
+
+
+def _available(instances: Iterable[Instance]) -> int:
+    """The buckets for which all instances have values."""
+    available = ALL
+    for instance in instances:
+        available &= instance.available
+    return available
+
+
+def _check_time(source: Source, split: Split) -> None:
+    if isinstance(split, TimeSplit) and source.entity.time is None:
+        entity = source.entity
+        raise DefinitionError(
+            f"source `{source.name}` cannot be split by time.",
+            where=[describe(source), (f"entity {entity.name!r}", entity.location)],
+            why=f"the split of a target that needs it goes by the time of each row, and rows of "
+            f"`{entity.name}` have none.",
+            fix='name the column with it, Entity(..., time="bought_at"), or leave its features '
+            "out of this target.",
+        )
+
+
+def _check_one_time(stage: Stage, split: Split, read: Iterable[Instance]) -> None:
+    """By time, each entity's rows are split by times of their own, so rows are not carried over."""
+    entities = list(dict.fromkeys(instance.entity for instance in read))
+    if isinstance(split, TimeSplit) and len(entities) > 1:
+        names = " and ".join(f"`{entity.name}`" for entity in entities)
+        raise DefinitionError(
+            f"stage `{stage.name}` reads features of {names} under a split by time.",
+            where=[describe(stage), ("TimeSplit(...)", split.location)],
+            why="a row of the one may be of another time than the row of the other that belongs "
+            "to it: what train reads might be of days of test.",
+            fix=f"sum up what was before each row: @aggregate(of=..., to={entities[0].name}).",
+        )
+
+
+def _check_fitting(stage: Stage, split: Split) -> None:
+    unknown = [cell for cell in stage.fitting.cells if cell not in split.cells]
+    if unknown:
+        raise DefinitionError(
+            f"stage `{stage.name}` is to be fitted on the unknown cell {unknown[0]!r}.",
+            where=[describe(stage)],
+            why=nearest(unknown[0], split.cells),
+            fix="name cells of the split policy.",
+        )
+
+
+def _by_name(by_node: Mapping[Node, Instance], entity: Entity) -> dict[str, Instance]:
+    """Feature -> instance; of features of one name that of the finest of a chain of entities."""
+    position = {each.name: depth for depth, each in enumerate(reversed(entity.chain))}
+    order = sorted(by_node, key=lambda node: position.get(node.entity, -1))  # the last one counts
+    return {node.feature: by_node[node] for node in order}
 
 
 def _labels(choices: Sequence[Mapping[str, str]]) -> list[str]:
@@ -269,7 +303,3 @@ def _labels(choices: Sequence[Mapping[str, str]]) -> list[str]:
 
 def _join(name: str, label: str) -> str:
     return f"{name}[{label}]" if label else name
-
-
-def _slug(name: str) -> str:
-    return name.replace("[", "__").replace("]", "").replace(", ", "__")

@@ -1,54 +1,23 @@
-"""What a stage computes: a Spark ML class with parameters, or a function of columns.
+"""What a stage computes; Spark classes and functions are opaque values here."""
 
-Spark classes are opaque values here. Their parameters are read from class attributes and
-signatures, so that declaring a stage constructs nothing and starts no JVM.
-"""
-
-import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cache
-from typing import Any
+from datetime import date, timedelta
+from typing import Any, Literal, get_args
 
-from ff_assets.core.errors import (
-    DefinitionError,
-    Location,
-    UnknownParameter,
-    WrongParameterType,
-    nearest,
-)
+from ff_assets.core.entities import Entity
 
-# Spark's own column parameters, by what the column is to the stage.
-_READ = (
-    "inputCol",
-    "inputCols",
-    "featuresCol",
-    "userCol",
-    "itemCol",
-    "itemsCol",
-    "categoricalCols",
-    "offsetCol",
+# What a fit reads beside the label says nothing of the outcome.
+_NO_OUTCOME = ("weightCol", "validationIndicatorCol")
+# The order or direction of these classes' outputs differs from fit to fit.
+_UNALIGNED = frozenset(
+    {
+        *("ALS", "BisectingKMeans", "BucketedRandomProjectionLSH", "ChiSqSelector"),
+        *("CountVectorizer", "GaussianMixture", "KMeans", "LDA", "MinHashLSH", "PCA"),
+        *("StringIndexer", "UnivariateFeatureSelector", "VarianceThresholdSelector"),
+        *("VectorIndexer", "Word2Vec"),
+    }
 )
-_READ_BY_FIT = ("labelCol", "weightCol", "censorCol", "ratingCol", "validationIndicatorCol")
-_WRITTEN = (
-    "outputCol",
-    "outputCols",
-    "predictionCol",
-    "probabilityCol",
-    "rawPredictionCol",
-    "topicDistributionCol",
-    "leafCol",
-    "varianceCol",
-    "quantilesCol",
-    "linkPredictionCol",
-)
-# Columns that Spark writes although nobody named them.
-_WRITTEN_BY_DEFAULT = {
-    "predictionCol": "prediction",
-    "probabilityCol": "probability",
-    "rawPredictionCol": "rawPrediction",
-    "topicDistributionCol": "topicDistribution",
-}
 
 
 @dataclass(frozen=True)
@@ -86,6 +55,19 @@ class SparkOperation:
         column = self.fit_reads.get("labelCol", self.fit_reads.get("ratingCol"))
         return column if isinstance(column, str) else None
 
+    @property
+    def outcomes(self) -> tuple[str, ...]:
+        """The features that tell a fit something of the outcome."""
+        return column_names({p: f for p, f in self.fit_reads.items() if p not in _NO_OUTCOME})
+
+    @property
+    def is_aligned(self) -> bool:
+        """Whether its outputs mean the same in every fit, as predictions of a label do.
+
+        The numbers of clusters, the axes of an embedding and the leaves of trees do not.
+        """
+        return self.cls.__name__ not in _UNALIGNED and "leafCol" not in self.writes
+
 
 @dataclass(frozen=True)
 class ColumnOperation:
@@ -101,7 +83,103 @@ class ColumnOperation:
         return f"{self.function.__name__}()"
 
 
-Operation = SparkOperation | ColumnOperation
+Function = Literal["sum", "mean", "min", "max", "stddev", "count", "count_distinct", "recency"]
+FUNCTIONS: tuple[Function, ...] = get_args(Function)
+
+
+@dataclass(frozen=True)
+class Measure:
+    """One feature that an aggregate provides.
+
+    Attributes:
+        output: the feature.
+        inputs: the features of the finer entity that it reads.
+        function: from Spark columns to an aggregated column, or the name of a usual one;
+            `recency` is the number of days since the latest event.
+        window: how long before the row's own time events count; `None` for all of them.
+        where: (feature, value): only rows with this value count.
+    """
+
+    output: str
+    inputs: tuple[str, ...]
+    function: Callable[..., Any] | Function
+    window: timedelta | None = None
+    where: tuple[str, str] | None = None
+
+
+@dataclass(frozen=True)
+class AggregateOperation:
+    """Measures of a finer entity's rows, for each row of another entity.
+
+    Attributes:
+        of: the entity whose rows are aggregated.
+        to: the entity whose rows get the measures.
+        over: the entity whose key both have, which is `to` itself or an ancestor of it; all rows
+            of a group belong to one row of it.
+        measures: what is computed.
+    """
+
+    of: Entity
+    to: Entity
+    over: Entity
+    measures: tuple[Measure, ...]
+
+    is_estimator = False
+    label = None
+
+    @property
+    def point_in_time(self) -> bool:
+        """Whether only what happened strictly before a row's own event counts."""
+        return self.of.time is not None and self.to.time is not None
+
+    @property
+    def title(self) -> str:
+        return f"aggregate of {self.of.name}"
+
+
+@dataclass(frozen=True)
+class Attested:
+    """What is known of the rows that a pre-trained model was fitted on; certificates show it.
+
+    Args:
+        statement: a sentence that says who knows it and how.
+        buckets: the buckets of keys on which it was fitted.
+        salt: the salt of these buckets; the project's own if it is left out.
+        root: the entity whose keys they are of, by name; the root of the rows it is applied to if
+            it is left out.
+        until: the last day of the data it was fitted on.
+    """
+
+    statement: str
+    buckets: range | None = None
+    salt: str | None = None
+    root: str | None = None
+    until: date | None = None
+
+
+@dataclass(frozen=True)
+class PretrainedOperation:
+    """A fitted model from elsewhere.
+
+    Attributes:
+        load: gives the fitted Spark model, which reads and writes columns of the features' names.
+        version: identifies the model.
+        attested: what is known of its training rows; `None` if nothing is.
+    """
+
+    load: Callable[[], Any]
+    version: str
+    attested: Attested | None
+
+    is_estimator = False
+    label = None
+
+    @property
+    def title(self) -> str:
+        return f"{self.load.__name__}() {self.version}"
+
+
+Operation = SparkOperation | ColumnOperation | AggregateOperation | PretrainedOperation
 
 
 def column_names(columns: Mapping[str, str | tuple[str, ...]]) -> tuple[str, ...]:
@@ -110,111 +188,3 @@ def column_names(columns: Mapping[str, str | tuple[str, ...]]) -> tuple[str, ...
     for value in columns.values():
         names.extend([value] if isinstance(value, str) else value)
     return tuple(names)
-
-
-def spark_operation(cls: type, given: Mapping[str, Any], location: Location) -> SparkOperation:
-    """Read inputs, outputs and parameters of a Spark class from the arguments it was given.
-
-    Raises:
-        UnknownParameter: an argument is not a parameter of the class.
-        WrongParameterType: Spark's own type converter refuses a value.
-        DefinitionError: the arguments name no input or no output column.
-    """
-    here = [(f"stage({cls.__name__}, ...)", location)]
-    known = _spark_params(cls)
-    for name, value in given.items():
-        if name not in known:
-            raise UnknownParameter(
-                f"{cls.__name__} has no parameter `{name}`.",
-                where=here,
-                why=nearest(name, known),
-                fix=f"use one of {cls.__name__}'s own parameters.",
-            )
-        if value is not None:
-            _check_type(cls, name, value, known[name], here)
-    given = {name: value for name, value in given.items() if value is not None}  # as Spark does
-    defaults = _default_columns(cls)
-
-    def columns(names: tuple[str, ...], *, with_defaults: bool) -> dict[str, Any]:
-        found = {}
-        for name in names:
-            value = given.get(name, defaults.get(name) if with_defaults else None)
-            if value and name in known:
-                found[name] = value if isinstance(value, str) else tuple(value)
-        return found
-
-    operation = SparkOperation(
-        cls=cls,
-        params={
-            name: value
-            for name, value in given.items()
-            if name not in _READ and name not in _READ_BY_FIT and name not in _WRITTEN
-        },
-        reads=columns(_READ, with_defaults=True),
-        fit_reads=columns(_READ_BY_FIT, with_defaults=True),
-        writes=columns(_WRITTEN, with_defaults=False),
-        private={
-            name: column
-            for name, column in _WRITTEN_BY_DEFAULT.items()
-            if name in known and not given.get(name)
-        },
-    )
-    if not operation.writes:
-        outputs = [name for name in _WRITTEN if name in known]
-        read = [name for name in (*_READ, *_READ_BY_FIT) if name in known]
-        raise DefinitionError(
-            f"stage({cls.__name__}, ...) names no output.",
-            where=here,
-            why="only outputs that are named explicitly become features."
-            if outputs
-            else f"{cls.__name__} names its output by none of Spark's usual parameters; its "
-            f"{' and '.join(read)} are taken for inputs, as in other classes."
-            if read
-            else f"{cls.__name__} has no parameter that names an output column.",
-            fix=f"name {' or '.join(outputs)}."
-            if outputs
-            else "use a class that has one, such as outputCol or predictionCol.",
-        )
-    if not operation.reads:
-        raise DefinitionError(
-            f"stage({cls.__name__}, ...) names no input.",
-            where=here,
-            why="a stage is placed in a flow by the names of the features it reads.",
-            fix=f"name {' or '.join(n for n in _READ if n in known) or 'its input columns'}.",
-        )
-    return operation
-
-
-@cache
-def _default_columns(cls: type) -> dict[str, str]:
-    """Spark's defaults of parameters that hold a string, such as `featuresCol`."""
-    return {
-        name: parameter.default
-        for name, parameter in inspect.signature(cls).parameters.items()
-        if isinstance(parameter.default, str)
-    }
-
-
-@cache
-def _spark_params(cls: type) -> dict[str, Any]:
-    """Spark declares every parameter as a class attribute that has a type converter."""
-    params = {}
-    for base in reversed(cls.__mro__):
-        for name, value in vars(base).items():
-            if hasattr(value, "typeConverter"):
-                params[name] = value
-    return params
-
-
-def _check_type(
-    cls: type, name: str, value: Any, param: Any, here: list[tuple[str, Location]]
-) -> None:
-    try:
-        param.typeConverter(value)
-    except (TypeError, ValueError) as error:
-        raise WrongParameterType(
-            f"{cls.__name__} refuses {name}={value!r}.",
-            where=here,
-            why=str(error),
-            fix=f"{name}: {param.doc}",
-        ) from None

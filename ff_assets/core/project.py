@@ -3,20 +3,37 @@
 import importlib
 import pkgutil
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Set
 from dataclasses import dataclass, field
 from functools import cached_property
 from types import ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
-from ff_assets.core.declare import Declaration, Entity, Provider, Source, Stage, Target, describe
+from ff_assets.core.declare import Declaration, Provider, Source, Target, describe
+from ff_assets.core.entities import Entity
 from ff_assets.core.errors import DefinitionError, DuplicateName, nearest
+from ff_assets.core.policy import LeakPolicy
 from ff_assets.core.split import HashSplit
+from ff_assets.core.stage import Stage
+
+
+class Node(NamedTuple):
+    """A feature of an entity, by their names."""
+
+    entity: str
+    feature: str
+
+
+class Use(NamedTuple):
+    """A provider as it is used for rows of an entity, by its name."""
+
+    provider: Provider
+    entity: str
 
 
 @dataclass(frozen=True)
 class Project:
-    """What is declared: sources, stages, targets and one split policy.
+    """What is declared: sources, stages, targets, one split policy and one policy on leaks.
 
     Raises:
         DuplicateName: two providers, two targets, two entities or, but for upper and lower case,
@@ -28,6 +45,7 @@ class Project:
     stages: tuple[Stage, ...] = ()
     targets: tuple[Target, ...] = ()
     split: HashSplit = field(default_factory=HashSplit)
+    policy: LeakPolicy = field(default_factory=LeakPolicy)
 
     def __post_init__(self) -> None:
         _check_unique("source or stage", self.providers)
@@ -39,12 +57,13 @@ class Project:
 
     def _check_entities(self) -> None:
         keys: dict[str, Entity] = {}
-        for entity in (declared.entity for declared in (*self.providers, *self.targets)):
-            if entity is not None and keys.setdefault(entity.name, entity) != entity:
+        declared = [d.entity for d in (*self.providers, *self.targets) if d.entity is not None]
+        for entity in (related for first in declared for related in first.chain):
+            if keys.setdefault(entity.name, entity) != entity:
                 raise DuplicateName(
-                    f"two entities are named `{entity.name}`, with different keys.",
+                    f"two entities are named `{entity.name}`, with different columns.",
                     where=[
-                        (f"entity {e.name!r}, key {e.key!r}", e.location)
+                        (f"entity {e.name!r} with {', '.join(e.columns)}", e.location)
                         for e in (keys[entity.name], entity)
                     ],
                     why="features live in one namespace per entity.",
@@ -55,19 +74,21 @@ class Project:
         """Features of an entity become columns of one frame, beside its key."""
         for entity in self.entities:
             spelled: dict[str, tuple[str, Provider]] = {}
+            structural = {column.lower() for column in entity.columns}
             for provider in self.providers:
                 if provider.entity not in (None, entity):
                     continue
                 for name in provider.outputs:
-                    if name.lower() == entity.key.lower():
+                    if name.lower() in structural:
                         raise DefinitionError(
-                            f"`{provider.name}` provides `{name}`, which is the key of entity "
+                            f"`{provider.name}` provides `{name}`, which is "
+                            f"{'the key' if name == entity.key else 'a column'} of entity "
                             f"`{entity.name}`.",
                             where=[
                                 describe(provider),
                                 (f"entity {entity.name!r}", entity.location),
                             ],
-                            why="the key stands beside an entity's features in every table.",
+                            why="key, foreign keys and time stand beside an entity's features.",
                             fix="give the output another name, or bind the stage to the entity "
                             "that is meant: .of(...).",
                         )
@@ -108,6 +129,7 @@ class Project:
                     found.setdefault(id(declaration), declaration)
         declared = list(found.values())
         splits = [d for d in declared if isinstance(d, HashSplit)]
+        policies = [d for d in declared if isinstance(d, LeakPolicy)]
         if len(splits) > 1:
             raise DuplicateName(
                 "the project declares more than one split policy.",
@@ -115,11 +137,19 @@ class Project:
                 why="metrics can be compared only when all targets share one split.",
                 fix="keep one of them.",
             )
+        if len(policies) > 1:
+            raise DuplicateName(
+                "the project declares more than one policy on leaks.",
+                where=[("LeakPolicy(...)", policy.location) for policy in policies],
+                why="a grade means the same for all targets.",
+                fix="keep one of them.",
+            )
         return cls(
             sources=tuple(d for d in declared if isinstance(d, Source)),
             stages=tuple(d for d in declared if isinstance(d, Stage)),
             targets=tuple(d for d in declared if isinstance(d, Target)),
-            **({"split": splits[0]} if splits else {}),
+            split=splits[0] if splits else HashSplit(),
+            policy=policies[0] if policies else LeakPolicy(),
         )
 
     @classmethod
@@ -146,9 +176,72 @@ class Project:
                 index[output].append(provider)
         return dict(index)
 
+    @cached_property
+    def _related(self) -> dict[str, Entity]:
+        """Every entity by name, also those that only relations mention."""
+        declared = [d.entity for d in (*self.providers, *self.targets) if d.entity is not None]
+        return {entity.name: entity for first in declared for entity in first.chain}
+
+    def entity(self, name: str) -> Entity:
+        """The entity of that name, which a declaration mentions."""
+        return self._related[name]
+
     def providers_of(self, feature: str, entity: Entity) -> list[Provider]:
         """Sources and stages that provide a feature of an entity, in order of declaration."""
         return [p for p in self._by_output.get(feature, ()) if p.entity in (None, entity)]
+
+    def node(self, entity: Entity, feature: str) -> Node:
+        """Where a feature belongs that is read for rows of an entity: to it, or to an ancestor.
+
+        It belongs to the nearest entity for which a source, a stage of the entity's own or a
+        stage that reads such a feature provides it.
+        """
+        for ancestor in entity.chain[:-1]:
+            if feature in self._own_features(ancestor):
+                return Node(ancestor.name, feature)
+        if entity.parent is None or feature in self._own_features(entity.root):
+            return Node(entity.root.name, feature)
+        return Node(entity.name, feature)
+
+    def _own_features(self, entity: Entity) -> Set[str]:
+        """The features that depend on something declared for an entity itself."""
+        if entity.name not in self._own:
+            own = {o for p in self.providers if p.entity == entity for o in p.outputs}
+            agenda = list(own)
+            while agenda:
+                for output in self._passed_on.get(agenda.pop(), ()):
+                    if output not in own:
+                        own.add(output)
+                        agenda.append(output)
+            self._own[entity.name] = own
+        return self._own[entity.name]
+
+    @cached_property
+    def _own(self) -> dict[str, set[str]]:
+        return {}
+
+    @cached_property
+    def _passed_on(self) -> dict[str, list[str]]:
+        """Feature -> what stages for every entity make of it."""
+        passed_on: dict[str, list[str]] = defaultdict(list)
+        for stage in self.stages:
+            if stage.entity is None:
+                for name in stage.reads:
+                    passed_on[name].extend(stage.outputs)
+        return passed_on
+
+    def uses_of(self, node: Node) -> list[Use]:
+        """What provides a feature of an entity, in order of declaration."""
+        entity = self.entity(node.entity)
+        return [Use(p, node.entity) for p in self.providers_of(node.feature, entity)]
+
+    def reads_of(self, use: Use) -> dict[str, Node]:
+        """Where the features belong that a provider reads."""
+        if isinstance(use.provider, Source):
+            return {}
+        read_entity = use.provider.read_entity
+        entity = read_entity if read_entity is not None else self.entity(use.entity)
+        return {name: self.node(entity, name) for name in use.provider.reads}
 
     def entities_with(self, feature: str) -> list[Entity]:
         """The entities for which a source or an entity's own stage provides the feature."""
@@ -174,13 +267,16 @@ class Project:
         )
 
 
+_Collected = Declaration | HashSplit | LeakPolicy
+
+
 def _declarations(value: Any) -> Iterator[Any]:
-    if isinstance(value, Declaration | HashSplit):
+    if isinstance(value, _Collected):
         yield value
     elif isinstance(value, list | tuple):
-        yield from (item for item in value if isinstance(item, Declaration | HashSplit))
+        yield from (item for item in value if isinstance(item, _Collected))
     elif isinstance(value, dict):
-        yield from (item for item in value.values() if isinstance(item, Declaration | HashSplit))
+        yield from (item for item in value.values() if isinstance(item, _Collected))
 
 
 def _check_unique(kind: str, declarations: Iterable[Declaration]) -> None:

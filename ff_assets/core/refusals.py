@@ -3,8 +3,9 @@
 from collections import deque
 from collections.abc import Mapping, Sequence, Set
 
-from ff_assets.core.declare import Entity, Provider, Target
+from ff_assets.core.declare import Provider, Target
 from ff_assets.core.declare import describe as describe  # for those who raise errors elsewhere
+from ff_assets.core.entities import Entity
 from ff_assets.core.errors import (
     CyclicFlow,
     DefinitionError,
@@ -15,7 +16,7 @@ from ff_assets.core.errors import (
     VariantExplosion,
     nearest,
 )
-from ff_assets.core.project import Project
+from ff_assets.core.project import Node, Project, Use
 
 
 def no_source(target: Target) -> FeatureFlowError:
@@ -39,13 +40,17 @@ def ambiguous_entity(target: Target, entities: Sequence[Entity]) -> FeatureFlowE
     )
 
 
-def explosion(target: Target, providers: Mapping[str, Sequence[Provider]]) -> FeatureFlowError:
+def explosion(target: Target, providers: Mapping[Node, Sequence[Use]]) -> FeatureFlowError:
     """More variants than allowed.
 
     Args:
-        providers: feature -> usable providers, for every feature that the target reaches.
+        providers: node -> usable providers, for every feature that the target reaches.
     """
-    choices = [(feature, among) for feature, among in providers.items() if len(among) > 1]
+    choices = [
+        (node.feature, [use.provider for use in uses])
+        for node, uses in providers.items()
+        if len(uses) > 1
+    ]
     lines = [f"`{f}` from {', '.join(_abridged([p.name for p in among]))}" for f, among in choices]
     places = dict.fromkeys(describe(provider) for _, among in choices for provider in among)
     feature, among = choices[0]
@@ -61,25 +66,27 @@ def explosion(target: Target, providers: Mapping[str, Sequence[Provider]]) -> Fe
 def not_derivable(
     project: Project,
     target: Target,
-    entity: Entity,
-    wanted: str,
-    declared: Mapping[str, Sequence[Provider]],
-    derivable: Set[str],
+    wanted: Node,
+    declared: Mapping[Node, Sequence[Use]],
+    reads: Mapping[Use, Mapping[str, Node]],
+    derivable: Set[Node],
 ) -> FeatureFlowError:
     """Why a wanted feature cannot be derived: what it lacks in the end, or else a cycle.
 
     Args:
-        declared: feature -> providers, for every feature that the target reaches.
-        derivable: the features that can be derived.
+        declared: node -> providers, for every feature that the target reaches.
+        reads: provider -> feature -> node, for every provider that the target reaches.
+        derivable: the nodes that can be derived.
     """
-    lack = _first_lack(wanted, declared, derivable)
+    lack = _first_lack(wanted, declared, reads, derivable)
     if lack is None:
-        return _cycle(target, _circle(wanted, declared, derivable))
-    needs, feature = lack
-    story = [f"target `{target.name}` wants `{wanted}`"]
-    lacking = [*(name for name, _ in needs[1:]), feature] if needs else []
-    for (name, provider), read in zip(needs, lacking, strict=True):
-        story.append(f"`{name}` is provided by `{provider.name}`, which reads `{read}`")
+        return _cycle(target, _circle(wanted, declared, reads, derivable))
+    needs, node = lack
+    feature, entity = node.feature, project.entity(node.entity)
+    story = [f"target `{target.name}` wants `{wanted.feature}`"]
+    lacking = [*(need.feature for need, _ in needs[1:]), feature] if needs else []
+    for (need, provider), read in zip(needs, lacking, strict=True):
+        story.append(f"`{need.feature}` is provided by `{provider.name}`, which reads `{read}`")
     why = "\n".join(_abridged(story))
     where = _abridged_places([describe(target), *(describe(provider) for _, provider in needs)])
     reader = needs[-1][1] if needs else target
@@ -92,17 +99,20 @@ def not_derivable(
             why=f"{why}\nchoose={{{feature!r}: {list(target.choose[feature])!r}}}",
             fix="name at least one provider in `choose`.",
         )
-    if feature == entity.key:
+    if feature in entity.columns:
+        what = "the key" if feature == entity.key else "a column"
         return UnreachableOutput(
-            f"{needed_by} `{feature}`, which is the key of entity `{entity.name}`.",
+            f"{needed_by} `{feature}`, which is {what} of entity `{entity.name}`.",
             where=where,
-            why=f"{why}\nthe key identifies rows; a model that reads it memorises them",
+            why=f"{why}\nthe key identifies rows; a model that reads it memorises them"
+            if feature == entity.key
+            else f"{why}\nforeign keys and times say where a row belongs; they are no features",
             fix="load a copy under another name if its value carries meaning.",
         )
-    owners = [e for e in project.entities_with(feature) if e != entity]
+    owners = [e for e in project.entities_with(feature) if e not in entity.chain]
     if owners:
         return _mixed(project, target, reader, feature, owners[0], entity, why)
-    known = project.feature_names().difference(name for name, _ in needs)
+    known = project.feature_names().difference(need.feature for need, _ in needs)
     return UnreachableOutput(
         f"{needed_by} `{feature}`, which nothing provides for entity `{entity.name}`.",
         where=where,
@@ -111,49 +121,58 @@ def not_derivable(
     )
 
 
+Need = tuple[Node, Provider]  # a feature with the provider whose lack is followed
+
+
 def _first_lack(
-    wanted: str, declared: Mapping[str, Sequence[Provider]], derivable: Set[str]
-) -> tuple[list[tuple[str, Provider]], str] | None:
+    wanted: Node,
+    declared: Mapping[Node, Sequence[Use]],
+    reads: Mapping[Use, Mapping[str, Node]],
+    derivable: Set[Node],
+) -> tuple[list[Need], Node] | None:
     """The shortest chain of needs to a feature without a provider, and that feature.
 
-    A need is a feature with the provider whose lack is followed. There is no such chain if
-    everything that is lacking has providers, which then lack each other.
+    There is no such chain if everything that is lacking has providers, which then lack each other.
     """
-    reader: dict[str, tuple[str, Provider] | None] = {wanted: None}
+    reader: dict[Node, Need | None] = {wanted: None}
     agenda = deque([wanted])
     while agenda:
-        feature = agenda.popleft()
-        if not declared[feature]:
-            needs: list[tuple[str, Provider]] = []
-            need = reader[feature]
+        node = agenda.popleft()
+        if not declared[node]:
+            needs: list[Need] = []
+            need = reader[node]
             while need is not None:
                 needs.append(need)
                 need = reader[need[0]]
-            return needs[::-1], feature
-        for provider in declared[feature]:
-            for name in provider.reads:
-                if name not in derivable and name not in reader:
-                    reader[name] = (feature, provider)
-                    agenda.append(name)
+            return needs[::-1], node
+        for use in declared[node]:
+            for read in reads[use].values():
+                if read not in derivable and read not in reader:
+                    reader[read] = (node, use.provider)
+                    agenda.append(read)
     return None
 
 
 def _circle(
-    wanted: str, declared: Mapping[str, Sequence[Provider]], derivable: Set[str]
-) -> list[tuple[str, Provider]]:
+    wanted: Node,
+    declared: Mapping[Node, Sequence[Use]],
+    reads: Mapping[Use, Mapping[str, Node]],
+    derivable: Set[Node],
+) -> list[Need]:
     """The cycle into which a feature leads when everything lacking has a provider."""
-    path: dict[str, Provider] = {}
-    feature = wanted
-    while feature not in path:
-        path[feature] = declared[feature][0]
-        feature = next(name for name in path[feature].reads if name not in derivable)
+    path: dict[Node, Provider] = {}
+    node = wanted
+    while node not in path:
+        use = declared[node][0]
+        path[node] = use.provider
+        node = next(read for read in reads[use].values() if read not in derivable)
     steps = list(path.items())
-    return steps[list(path).index(feature) :]
+    return steps[list(path).index(node) :]
 
 
-def _cycle(target: Target, circle: Sequence[tuple[str, Provider]]) -> FeatureFlowError:
-    first = circle[0][0]
-    steps = [f"`{feature}` ({provider.name})" for feature, provider in circle]
+def _cycle(target: Target, circle: Sequence[Need]) -> FeatureFlowError:
+    first = circle[0][0].feature
+    steps = [f"`{node.feature}` ({provider.name})" for node, provider in circle]
     path = " <- ".join([*_abridged(steps), f"`{first}`"])
     return CyclicFlow(
         f"target `{target.name}` needs `{first}`, which can only be derived from itself.",
@@ -196,7 +215,9 @@ def _mixed(
         why=f"{why}\n`{feature}` belongs to `{owner.name}` ({describe(foreign)[0]})"
         + (f", `{other[0]}` to `{entity.name}`" if other else "")
         + "; no relation says which row of one goes with which row of the other",
-        fix=f"bring `{feature}` to `{entity.name}` in a source"
+        fix=f"say how rows belong together, Entity({entity.name!r}, ..., parent=..., "
+        f"foreign_key=...), sum `{feature}` up with @aggregate, or bring it to `{entity.name}` in "
+        "a source"
         + (", or name the entity: Target(..., entity=...)." if not target.entity else "."),
     )
 

@@ -1,23 +1,27 @@
-"""The project-wide split: every key belongs to one bucket, and a policy maps buckets to cells.
+"""Split policies: every row belongs to one bucket, and a policy maps buckets to cells.
 
-The bucket is `int(sha256(salt + 0x1F + canonical(key)).hexdigest()[:15], 16) % 1000`. It depends
-on nothing but salt and key, so it is the same in Spark and in plain Python, on every machine
-and for ever, and new rows never move old ones.
+By default a row's bucket comes from the key of its root entity:
+`int(sha256(salt + 0x1F + canonical(key)).hexdigest()[:15], 16) % 1000`. It depends on nothing but
+salt and key, so it is the same in Spark and in plain Python, on every machine and for ever, and
+new rows never move old ones. A time split takes the day of the row's event instead.
 """
 
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import date, timedelta
+from functools import cached_property
+from typing import NamedTuple
 
+from ff_assets.core.buckets import BUCKETS, bitmap
+from ff_assets.core.cells import TEST, TRAIN
+from ff_assets.core.durations import duration
+from ff_assets.core.entities import Entity
 from ff_assets.core.errors import DefinitionError, Location, caller_location
 
-BUCKETS = 1000
 SEPARATOR = "\x1f"
 HEX_DIGITS = 15  # 60 bits, which fit into a signed 64-bit integer
-
-CELL = "cell"  # the column that partitions stored tables
-TRAIN = "train"
-TEST = "test"
+CUTOFF_BUCKET = 500  # of a time split: the cutoff's day, with as many days before as after it
 
 
 def canonical(key: str | int) -> str:
@@ -40,13 +44,28 @@ def bucket(key: str | int, salt: str) -> int:
     return int(digest[:HEX_DIGITS], 16) % BUCKETS
 
 
+class Space(NamedTuple):
+    """What makes buckets comparable: equal numbers mean the same rows only within one space.
+
+    Attributes:
+        root: the entity whose keys are hashed; empty for time, which all entities share.
+        axis: the salt of the hash, or the cutoff that days are counted from.
+    """
+
+    root: str
+    axis: str
+
+
 @dataclass(frozen=True)
 class HashSplit:
-    """A split policy: which buckets form which cell.
+    """A split policy: which buckets of keys form which cell.
 
     Args:
         salt: makes the project's split its own. Changing it moves every row.
         cells: cell name -> range of buckets; together they cover 0 to 999, each once.
+
+    Raises:
+        DefinitionError: the cells are no such division.
     """
 
     salt: str = "ff_assets"
@@ -67,10 +86,30 @@ class HashSplit:
                 f"{BUCKETS - 1}, each once.",
             )
 
+    def __hash__(self) -> int:
+        return hash((self.salt, *self.cells.items()))
+
+    @property
+    def name(self) -> str:
+        """For people, where several splits meet."""
+        return "by_key" if self.salt == "ff_assets" else f"by_key_{_word(self.salt)}"
+
     def cell(self, key: str | int) -> str:
         """The cell of a key."""
         position = bucket(key, self.salt)
         return next(name for name, buckets in self.cells.items() if position in buckets)
+
+    def bits(self, cell: str) -> int:
+        """The buckets of a cell, as a bitmap."""
+        return self._bits[cell]
+
+    @cached_property
+    def _bits(self) -> dict[str, int]:
+        return {cell: bitmap(buckets) for cell, buckets in self.cells.items()}
+
+    def space(self, entity: Entity) -> Space:
+        """What the buckets of an entity's rows are comparable with."""
+        return Space(entity.root.name, self.salt)
 
     def describe(self) -> dict[str, object]:
         """The policy as plain values, for fingerprints and metadata."""
@@ -79,3 +118,108 @@ class HashSplit:
             "salt": self.salt,
             "cells": {name: [r.start, r.stop, r.step] for name, r in self.cells.items()},
         }
+
+
+@dataclass(frozen=True)
+class TimeSplit:
+    """A split policy by the time of a row's event: train before a cutoff, test from it on.
+
+    A bucket is a day: 500 is the cutoff's, 0 holds all that is 500 days older or more, 999 all
+    that is 499 days newer or more.
+
+    Args:
+        cutoff: the first day of test, as `date` or `"2017-10-01"`.
+        embargo: how long before the cutoff train ends, such as `"30d"`, in whole days; at least
+            as long as labels take to be known. Rows in between are in no cell.
+        start: the first day of train; without it, all that is old enough.
+
+    Raises:
+        DefinitionError: a date or length of time is none, or train is left empty.
+    """
+
+    cutoff: date | str
+    embargo: timedelta | str = "0d"
+    start: date | str | None = None
+    location: Location = field(default_factory=caller_location, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        days = self.first_day, self.embargo_days, self.start and self._day(self.start)
+        if len(self.cells[TRAIN]) == 0:
+            raise DefinitionError(
+                "the time split leaves no day for train.",
+                where=self._here,
+                why=f"it begins on {days[2]}, and ends {days[1]} days before {days[0]}.",
+                fix="begin earlier, or shorten the embargo to what labels need.",
+            )
+
+    @property
+    def _here(self) -> list[tuple[str, Location]]:
+        return [("TimeSplit(...)", self.location)]
+
+    def _day(self, given: date | str) -> date:
+        try:
+            return date.fromisoformat(given) if isinstance(given, str) else given
+        except ValueError:
+            raise DefinitionError(
+                f"{given!r} is no day.",
+                where=self._here,
+                why="days are written as year, month and day.",
+                fix='for example "2017-10-01".',
+            ) from None
+
+    @property
+    def name(self) -> str:
+        """For people, where several splits meet."""
+        return f"until_{self.first_day:%Y%m%d}"
+
+    @cached_property
+    def first_day(self) -> date:
+        """The first day of test."""
+        return self._day(self.cutoff)
+
+    @cached_property
+    def embargo_days(self) -> int:
+        """Days between the end of train and the beginning of test; parts of a day count whole."""
+        return -(-duration(self.embargo, self._here) // timedelta(days=1))
+
+    @cached_property
+    def cells(self) -> Mapping[str, range]:
+        """Cell name -> range of buckets; buckets between them are the embargo."""
+        first = 0
+        if self.start is not None:
+            first = max(0, self.bucket(self._day(self.start)))
+        return {
+            TRAIN: range(first, CUTOFF_BUCKET - self.embargo_days),
+            TEST: range(CUTOFF_BUCKET, BUCKETS),
+        }
+
+    def bucket(self, day: date) -> int:
+        """The bucket of a day, from 0 to 999."""
+        return min(max(0, CUTOFF_BUCKET + (day - self.first_day).days), BUCKETS - 1)
+
+    def bits(self, cell: str) -> int:
+        """The buckets of a cell, as a bitmap."""
+        return self._bits[cell]
+
+    @cached_property
+    def _bits(self) -> dict[str, int]:
+        return {cell: bitmap(buckets) for cell, buckets in self.cells.items()}
+
+    def space(self, entity: Entity) -> Space:  # noqa: ARG002  # days are the same for all
+        """What the buckets of an entity's rows are comparable with."""
+        return Space("", f"time until {self.first_day}")
+
+    def describe(self) -> dict[str, object]:
+        """The policy as plain values, for fingerprints and metadata."""
+        return {
+            "policy": "time",
+            "cutoff": str(self.first_day),
+            "cells": {name: [r.start, r.stop, r.step] for name, r in self.cells.items()},
+        }
+
+
+Split = HashSplit | TimeSplit
+
+
+def _word(text: str) -> str:
+    return "".join(c if c.isascii() and c.isalnum() else "_" for c in text).strip("_")

@@ -8,8 +8,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
-from ff_assets.core.flow import Flow, Instance, Variant
-from ff_assets.core.split import TEST, TRAIN
+from ff_assets.core.cells import TEST, TRAIN
+from ff_assets.core.flow import Flow
+from ff_assets.core.instance import Instance, Variant
 
 CELLS = (TRAIN, TEST)
 
@@ -71,7 +72,7 @@ class Step:
         if self.kind is Kind.MODEL:
             yield from (rows_of(parent) for parent in self.instance.parents)
         elif self.kind is Kind.FEATURE:
-            yield from (rows_of(i) for i in dict.fromkeys(self.instance.inputs.values()))
+            yield from map(rows_of, self.instance.applied_to)
             if self.instance.is_estimator:
                 yield Step(Kind.MODEL, self.instance)
         elif self.kind is Kind.EVALUATION:

@@ -6,14 +6,31 @@ tables in the store, speak logical names.
 """
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
-from ff_assets.core.flow import Instance, Variant
+from ff_assets.core.cells import BUCKET, CELL
+from ff_assets.core.entities import Entity
+from ff_assets.core.instance import Instance, Variant
 from ff_assets.core.operations import SparkOperation
+
+if TYPE_CHECKING:
+    from pyspark.sql.types import StructType
 
 
 def physical(name: str, fingerprint: str) -> str:
     """The column of a feature inside a wide frame."""
     return f"{name}__{fingerprint[:12]}"
+
+
+def structural(entity: Entity) -> tuple[str, ...]:
+    """The columns that every frame and table of an entity's rows has beside its features."""
+    return (*entity.columns, BUCKET, CELL)
+
+
+def plain_columns(schema: "StructType") -> dict[str, str]:
+    """Column -> Spark SQL type, for the columns of a table that people look at."""
+    hidden = (CELL, BUCKET)
+    return {f.name: f.dataType.simpleString() for f in schema.fields if f.name not in hidden}
 
 
 def private_columns(instance: Instance) -> dict[str, str]:
@@ -53,7 +70,7 @@ def serving_names(variant: Variant) -> dict[Instance, dict[str, str]]:
     A feature keeps its name. Spark's default columns keep theirs where only one stage has
     them, else the stage's name stands before; so do outputs that the variant takes elsewhere.
     """
-    instances = [i for i in variant.serving_instances() if not i.is_source]
+    instances = [i for i in variant.serving_instances() if not i.is_given]
     taken = set(variant.features)
     counts: dict[str, int] = {}
     for instance in instances:

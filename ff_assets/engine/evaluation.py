@@ -4,77 +4,140 @@ Key, label, prediction and a number per class are little beside the features tha
 on, so those of one cell are read into the driver's memory, without a Spark job.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ff_assets.core.buckets import members
+from ff_assets.core.cells import BUCKET, TEST
+from ff_assets.core.certificate import Claim
 from ff_assets.core.fingerprint import Fingerprints
-from ff_assets.core.flow import Instance, Variant
+from ff_assets.core.fitting import WHOLE
+from ff_assets.core.instance import Instance, Variant
 from ff_assets.core.operations import SparkOperation
 from ff_assets.core.refusals import describe
-from ff_assets.core.split import TEST
 from ff_assets.core.steps import CELLS
 from ff_assets.engine.columns import private_columns
 from ff_assets.engine.metrics import NoMetric, evaluate
+from ff_assets.engine.regions import stored_bits
 from ff_assets.engine.store import Store
 
 if TYPE_CHECKING:
     import numpy as np
+    import pandas as pd
     import pyarrow as pa
 
 
-def evaluate_variant(variant: Variant, fingerprints: Fingerprints, store: Store) -> dict[str, Any]:
+def evaluate_variant(
+    variant: Variant, fingerprints: Fingerprints, store: Store, claims: Sequence[Claim] = ()
+) -> dict[str, Any]:
     """The metrics of a variant on train and test, as plain values.
 
+    Args:
+        claims: what is to be certified of them.
+
     Returns:
-        cell -> {"rows": rows with a label, "unlabelled": rows without one, "metrics": metric ->
-        {"value", "low", "high", "method"}}; the interval is there on test only.
+        part -> {"rows": rows with a label, "unlabelled": rows without one, "groups": keys of the
+        split among the labelled rows, "metrics": metric -> {"value", "low", "high", "method"}}.
+        Parts are train, test, what is certified, and the folds of a cross-fitted prediction; the
+        interval is there on test and on what is certified.
 
     Raises:
         NoMetric: a metric is not defined, for example because a cell has one class only.
     """
     target = variant.target
-    assert target.label is not None
     assert target.task is not None
-    key = variant.entity.key
-    predicted, truth = variant.prediction, variant.features[target.label]
-    scores = _score_columns(predicted)
+    import numpy as np
+    import pandas as pd
+
+    cells = {cell: _Cell(variant, cell, fingerprints, store) for cell in CELLS}
+    parts = {cell: variant.split.bits(cell) for cell in CELLS}
+    parts |= {fit.name: fit.serves for fit in variant.prediction.fits if fit.name != WHOLE}
+    certified = {claim.verdict.cell: claim.verdict.evaluated for claim in claims}
     result: dict[str, Any] = {}
-    for cell in CELLS:
-        stored = _read(
-            store, fingerprints, predicted, cell, [key, target.outputs[0], *scores.values()]
-        )
-        predictions = stored.select([key, target.outputs[0]]).to_pandas()
-        predictions["__row"] = range(len(predictions))
-        labels = _read(store, fingerprints, truth, cell, [key, target.label]).to_pandas()
-        if target.label == target.outputs[0]:
-            labels = labels.rename(columns={target.label: "__label"})
-        label = target.label if target.label in labels else "__label"
-        rows = predictions.merge(labels, on=key, validate="one_to_one")
-        labelled = rows[rows[label].notna()]
+    for part, buckets in (parts | certified).items():
+        touched = [cells[c] for c in CELLS if stored_bits(variant.split, c) & buckets]
+        rows = [cell.within(buckets) for cell in touched]
+        labelled = [each[each[_LABEL].notna()] for each in rows]
+        scores = [cell.scores(each) for cell, each in zip(touched, labelled, strict=True)]
         try:
             metrics = evaluate(
                 target.task,
-                labelled[label].to_numpy(dtype="float64"),
-                labelled[target.outputs[0]].to_numpy(dtype="float64"),
-                **{n: _matrix(stored[column])[labelled["__row"]] for n, column in scores.items()},
-                interval=cell == TEST,
+                np.concatenate([each[_LABEL].to_numpy(dtype="float64") for each in labelled]),
+                np.concatenate([each[_PREDICTION].to_numpy(dtype="float64") for each in labelled]),
+                **{name: np.concatenate([s[name] for s in scores]) for name in scores[0]},
+                interval=part == TEST or part in certified,
             )
         except NoMetric as error:
+            if part not in certified and part not in CELLS:
+                continue  # a fold that nobody asked for
             raise NoMetric(
-                f"`{variant.name}` has no metric on {cell}: {error.what}",
+                f"`{variant.name}` has no metric on {part}: {error.what}",
                 where=[describe(target)],
                 why=error.why,
                 fix=error.fix,
             ) from error
-        result[cell] = {
-            "rows": len(labelled),
-            "unlabelled": len(rows) - len(labelled),
+        result[part] = {
+            "rows": sum(map(len, labelled)),
+            "unlabelled": sum(map(len, rows)) - sum(map(len, labelled)),
+            "groups": int(pd.concat([each[_GROUP] for each in labelled]).nunique()),
             "metrics": {
                 m.name: {"value": m.value, "low": m.low, "high": m.high, "method": m.method}
                 for m in metrics.values()
             },
         }
     return result
+
+
+# No feature begins with an underscore.
+_LABEL, _PREDICTION, _POSITION, _GROUP = "_label", "_prediction", "_position", "_group"
+
+
+class _Cell:
+    """The rows of a cell that have a prediction.
+
+    Attributes:
+        rows: with their label, prediction, bucket, key of the split, and position among the stored
+            predictions. A prediction about a household is one about each of its offers, and the
+            same goes for labels.
+    """
+
+    def __init__(
+        self, variant: Variant, cell: str, fingerprints: Fingerprints, store: Store
+    ) -> None:
+        target = variant.target
+        assert target.label is not None
+        predicted, truth = variant.prediction, variant.features[target.label]
+        self._columns = _score_columns(predicted)
+        features = [target.outputs[0], *self._columns.values()]
+        self._predictions = _read(store, fingerprints, predicted, cell, features)
+        predictions = self._predictions.drop_columns(list(self._columns.values())).to_pandas()
+        predictions = predictions.rename(columns={target.outputs[0]: _PREDICTION})
+        predictions[_POSITION] = range(len(predictions))
+        labels = _read(store, fingerprints, truth, cell, [target.label]).to_pandas()
+        labels = labels.rename(columns={target.label: _LABEL})
+        fine, coarse = (predictions, predicted.entity), (labels, truth.entity)
+        if truth.entity.is_below(predicted.entity):
+            fine, coarse = coarse, fine
+        (many, entity), (one, other) = fine, coarse
+        self.rows = many.merge(
+            one.drop(columns=[BUCKET, *other.columns[1:]]),
+            left_on=entity.key_of(other),
+            right_on=other.key,
+            validate="many_to_one",
+        )
+        self.rows[_GROUP] = self.rows[entity.split_key]
+
+    def within(self, buckets: int) -> "pd.DataFrame":
+        """Those of its rows that are in some buckets."""
+        return self.rows[self.rows[BUCKET].isin(list(members(buckets)))]
+
+    def scores(self, rows: "pd.DataFrame") -> dict[str, "np.ndarray[Any, Any]"]:
+        """What the stage ranks some of the rows by, as `evaluate` takes it."""
+        return {
+            name: _matrix(self._predictions[column])[rows[_POSITION]]
+            for name, column in self._columns.items()
+        }
 
 
 def _score_columns(instance: Instance) -> dict[str, str]:
@@ -91,12 +154,13 @@ def _score_columns(instance: Instance) -> dict[str, str]:
 
 
 def _read(
-    store: Store, fingerprints: Fingerprints, instance: Instance, cell: str, columns: list[str]
+    store: Store, fingerprints: Fingerprints, instance: Instance, cell: str, features: list[str]
 ) -> "pa.Table":
     import pyarrow.parquet as pq
 
     path: Path = store.table_path(fingerprints[instance]) / f"cell={cell}"
     # Partitioning is off: the cell is in the path already.
+    columns = [*instance.entity.columns, BUCKET, *features]
     return pq.read_table(path, columns=columns, partitioning=None)
 
 

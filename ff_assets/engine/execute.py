@@ -5,24 +5,33 @@ What is whole stays, whatever happens to other steps: a failure skips only what 
 
 import graphlib
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from threading import RLock
 from typing import TYPE_CHECKING, Any
 
+from ff_assets.core.buckets import ALL
+from ff_assets.core.buckets import describe as describe_buckets
+from ff_assets.core.cells import BUCKET, CELL, TRAIN
+from ff_assets.core.certificate import require
 from ff_assets.core.errors import FeatureFlowError, StageError
-from ff_assets.core.flow import Instance, Variant, sources_behind
+from ff_assets.core.fitting import WHOLE, Fit
+from ff_assets.core.instance import Instance, Variant, row_source
 from ff_assets.core.refusals import describe
-from ff_assets.core.split import CELL, TRAIN
 from ff_assets.core.steps import Kind, Step, steps_of
+from ff_assets.engine.certify import certify
+from ff_assets.engine.columns import plain_columns
 from ff_assets.engine.evaluation import evaluate_variant
 from ff_assets.engine.frames import Frames
 from ff_assets.engine.plan import Inventory, Plan
+from ff_assets.engine.regions import stored_bits, within
+from ff_assets.engine.schedule import dependents, heights, reads_within
 from ff_assets.engine.sources import StagedSource, stage_source
-from ff_assets.engine.stages import class_name, failed, load_model
-from ff_assets.engine.store import Record, Staging, Store, size_of
+from ff_assets.engine.stages import class_name, failed, load_model, missing_fit, refuse_mixing
+from ff_assets.engine.store import Record, Staging, Store, fit_folder, size_of
+from ff_assets.engine.wear import note_read
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -72,7 +81,7 @@ class Execution:
     Args:
         spark: gives the run's session; called only if something has to be computed.
         register: registers a variant, given the fitted models of its estimators and its
-            evaluation; returns plain values to be recorded.
+            evaluation's details, whose certificates hold; returns plain values to be recorded.
         staged: sources that were read before the plan was made, to learn their version.
     """
 
@@ -83,7 +92,7 @@ class Execution:
         staging: Staging,
         spark: Callable[[], "SparkSession"],
         register: Register,
-        staged: Mapping[str, StagedSource],
+        staged: Mapping[Instance, StagedSource],
     ) -> None:
         self._plan = plan
         self._store = store
@@ -92,7 +101,7 @@ class Execution:
         self._register = register
         self._staged = staged
         self._inventory = Inventory(plan.flow, plan.fingerprints, store)
-        self._models: dict[Instance, Any] = {}
+        self._models: dict[tuple[Instance, str], Any] = {}
         self._model_lock = RLock()
         self._frames = Frames(plan, store, spark, self._model)
 
@@ -102,12 +111,12 @@ class Execution:
         Steps that were asked for and exist already are reported as reused.
         """
         todo = set(self._plan.todo)
-        reads = _reads_within(steps_of(self._plan.flow), todo.union(self._plan.wanted))
+        reads = reads_within(steps_of(self._plan.flow), todo.union(self._plan.wanted))
         everything = list(reads)
         sorter = graphlib.TopologicalSorter(reads)
         sorter.prepare()
         position = {step: index for index, step in enumerate(everything)}
-        height = _heights(reads)
+        height = heights(reads)
         ready: list[Step] = []
         running: dict[Future[Records], Step] = {}
         dropped: set[Step] = set()
@@ -138,7 +147,7 @@ class Execution:
                     if error is None:
                         yield self._finished(step, future.result())
                     elif isinstance(error, Exception):
-                        below = _below(step, reads, todo) - dropped
+                        below = dependents(step, reads, todo) - dropped
                         dropped |= below
                         skipped = tuple(s for s in everything if s in below)
                         yield Failed(step, error, skipped)
@@ -195,10 +204,9 @@ class Execution:
             self._frames.release(step.instance)
 
     def _load(self, instance: Instance) -> Records:
-        source = instance.source
         began = time.monotonic()
-        staged = self._staged.get(source.name) or stage_source(
-            source, self._plan.flow.project.split, self._spark(), self._staging
+        staged = self._staged.get(instance) or stage_source(
+            instance.source, instance.split, self._spark(), self._staging
         )
         cells = {
             cell: Record(
@@ -210,6 +218,12 @@ class Execution:
                 details={
                     "labelled": {label: n[cell] for label, n in staged.labels.items()},
                     "keys": staged.keys[cell],
+                    "groups": staged.groups[cell],
+                    "buckets": {
+                        bucket: count
+                        for bucket, count in staged.buckets.items()
+                        if stored_bits(instance.split, cell) >> bucket & 1
+                    },
                 },
             )
             for cell, rows in staged.rows.items()
@@ -221,19 +235,36 @@ class Execution:
         self._refuse_unlabelled(instance)
         began = time.monotonic()
         training = self._frames.training(instance)
-        model = self._frames.stage(instance).fit(training)
+        if len(instance.fits) > 1:
+            training.persist()
         directory = self._staging.directory()
-        model.write().save(str(directory / "spark"))
+
+        def fit(one: Fit) -> tuple[str, Any]:
+            rows = within(training, instance.split, one.region).drop(BUCKET)
+            model = self._frames.stage(instance).fit(rows)
+            refuse_mixing(instance, model)
+            model.write().save(str(directory / fit_folder(one.name)))
+            return one.name, model
+
+        try:
+            with ThreadPoolExecutor(SIDE_BY_SIDE, thread_name_prefix="ff-fit") as pool:
+                models = dict(pool.map(fit, instance.fits))
+        finally:
+            if len(instance.fits) > 1:
+                training.unpersist()
         record = Record(
             fingerprint=self._inventory.fingerprint(step),
             seconds=time.monotonic() - began,
             size=size_of(directory),
-            details={"class": class_name(model), "fitted_on": [TRAIN]},
+            details={
+                "class": class_name(models[WHOLE]),
+                "fits": {fit.name: describe_buckets(fit.region) for fit in instance.fits},
+            },
         )
         stored = self._staging.add_model(directory, record)
         if stored is record:  # else another run was faster, and all goes on with its model
             with self._model_lock:
-                self._models[instance] = model
+                self._models |= {(instance, name): model for name, model in models.items()}
         return stored
 
     def _refuse_unlabelled(self, instance: Instance) -> None:
@@ -250,23 +281,25 @@ class Execution:
                 fix=f"see how the loader of `{provider.provider.name}` makes `{label}`.",
             )
 
-    def _model(self, instance: Instance) -> Any:
+    def _model(self, instance: Instance, fit: str) -> Any:
         with self._model_lock:
-            if instance not in self._models:
+            if (instance, fit) not in self._models:
                 fingerprint = self._plan.fingerprints[instance]
                 record = self._store.model(fingerprint)
                 assert record is not None
-                path = self._store.model_path(fingerprint)
+                path = self._store.model_path(fingerprint) / fit_folder(fit)
+                if not path.is_dir():
+                    raise missing_fit(instance, fit, path)
                 self._spark()
-                self._models[instance] = load_model(path, record.details["class"])
-            return self._models[instance]
+                self._models[instance, fit] = load_model(path, record.details["class"])
+            return self._models[instance, fit]
 
     def _write(self, step: Step) -> Records:
         instance = step.instance
         cells = self._plan.work[instance].write
         began = time.monotonic()
         rows = self._frames.rows(instance, cells)
-        columns = {f.name: f.dataType.simpleString() for f in rows.schema.fields if f.name != CELL}
+        columns = plain_columns(rows.schema)
         record = Record(self._inventory.fingerprint(step), 0.0, columns=columns)
         if instance not in self._inventory.tables:
             seconds = time.monotonic() - began
@@ -289,10 +322,14 @@ class Execution:
         return self._staging.add_table(directory, written)
 
     def _source_rows(self, instance: Instance, cell: str) -> int | None:
-        """The rows of an instance's entity in a cell: those of the source it begins with."""
-        source = sources_behind([instance])[0]
-        record = self._store.table(self._plan.fingerprints[source], cell)
-        return record.rows if record else None
+        """The rows that an instance has in a cell: those of its source for which it has values."""
+        record = self._store.table(self._plan.fingerprints[row_source(instance)], cell)
+        if record is None:
+            return None
+        if instance.available == ALL:
+            return record.rows
+        counts = record.details["buckets"].items()
+        return sum(n for bucket, n in counts if instance.available >> int(bucket) & 1)
 
     def _refuse_lost_rows(self, instance: Instance, cell: str, count: int) -> None:
         expected = self._source_rows(instance, cell)
@@ -313,7 +350,7 @@ class Execution:
         behind = {instance}
         for other in reversed(list(self._plan.work)):
             if other in behind:
-                behind.update(other.inputs.values())
+                behind.update(other.applied_to)
         for other, work in self._plan.work.items():
             if other in behind and work.recipe is not None and not work.table:
                 count = self._frames.rows(other, [cell]).count()
@@ -323,24 +360,28 @@ class Execution:
 
     def _evaluate(self, step: Step) -> Record:
         began = time.monotonic()
-        cells = evaluate_variant(step.variant, self._plan.fingerprints, self._store)
+        variant, fingerprint = step.variant, self._inventory.fingerprint(step)
+        claims = self._inventory.claims[variant]
+        cells = evaluate_variant(variant, self._plan.fingerprints, self._store, claims)
+        wear = note_read(self._store, variant, fingerprint)
+        prints = {instance: self._plan.fingerprints[instance] for instance in variant.instances}
+        certificates = certify(claims, cells, wear, fingerprint, prints, self._store)
         return self._store.add_note(
             step.kind,
             Record(
-                fingerprint=self._inventory.fingerprint(step),
+                fingerprint=fingerprint,
                 seconds=time.monotonic() - began,
                 rows=sum(cell["rows"] for cell in cells.values()),
-                details={"cells": cells},
+                details={"cells": cells, "wear": asdict(wear), "certificates": certificates},
             ),
         )
 
     def _registered(self, step: Step) -> Record:
         variant = step.variant
         began = time.monotonic()
-        models = {i: self._model(i) for i in variant.serving_instances() if i.is_estimator}
-        evaluation = self._inventory.find(Step(Kind.EVALUATION, variant))
-        metrics = evaluation[""].details["cells"] if evaluation else {}
-        details = self._register(variant, models, metrics)
+        evaluation = self._certified_evaluation(variant)
+        models = {i: self._model(i, WHOLE) for i in variant.serving_instances() if i.is_estimator}
+        details = self._register(variant, models, evaluation)
         return self._store.add_note(
             step.kind,
             Record(
@@ -350,36 +391,16 @@ class Execution:
             ),
         )
 
-
-def _reads_within(order: Iterable[Step], inside: Collection[Step]) -> dict[Step, set[Step]]:
-    """Step -> the steps it reads, seen through steps that are not themselves part of a run."""
-    reads: dict[Step, set[Step]] = {}
-    for step in order:
-        reads[step] = set()
-        for parent in step.parents():
-            reads[step] |= {parent} if parent in inside else reads[parent]
-    return {step: parents for step, parents in reads.items() if step in inside}
-
-
-def _heights(reads: dict[Step, set[Step]]) -> dict[Step, int]:
-    """Step -> length of the longest chain that waits for it; `reads` is in topological order.
-
-    The highest first keeps all threads busy to the end: Hu, Operations Research 9 (1961).
-    """
-    height = dict.fromkeys(reads, 0)
-    for step in reversed(reads):
-        for parent in reads[step]:
-            height[parent] = max(height[parent], height[step] + 1)
-    return height
-
-
-def _below(step: Step, reads: Mapping[Step, set[Step]], todo: Collection[Step]) -> set[Step]:
-    """Every step of `todo` that depends on a step; `reads` is in topological order."""
-    below = {step}
-    for other, parents in reads.items():
-        if other in todo and not below.isdisjoint(parents):
-            below.add(other)
-    return below - {step}
+    def _certified_evaluation(self, variant: Variant) -> Mapping[str, Any]:
+        """The details of a variant's evaluation; nothing for a target without a label."""
+        if variant.target.label is None:
+            return {}
+        step = Step(Kind.EVALUATION, variant)
+        fingerprint, found = self._inventory.fingerprint(step), self._inventory.find(step)
+        details = found[""].details if found else {}
+        place = self._store.note_path(step.kind, fingerprint)
+        require(variant, self._inventory.claims[variant], fingerprint, details, str(place))
+        return details
 
 
 def _count_rows(path: Path) -> int:

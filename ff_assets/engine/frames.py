@@ -2,15 +2,22 @@
 
 import threading
 from collections.abc import Callable, Iterable
+from functools import reduce
 from typing import TYPE_CHECKING, Any
 
-from ff_assets.core.errors import DataError
-from ff_assets.core.flow import Instance, sources_behind
-from ff_assets.core.refusals import describe
-from ff_assets.core.split import CELL, TRAIN
+from ff_assets.core.buckets import ALL
+from ff_assets.core.cells import BUCKET, CELL
+from ff_assets.core.entities import Entity
+from ff_assets.core.errors import FeatureFlowError
+from ff_assets.core.fitting import WHOLE, Fit
+from ff_assets.core.instance import Instance, row_source, sources_behind
+from ff_assets.core.operations import AggregateOperation, PretrainedOperation
 from ff_assets.core.steps import CELLS
-from ff_assets.engine.columns import physical, stored_columns
+from ff_assets.engine.aggregates import aggregate
+from ff_assets.engine.columns import physical, stored_columns, structural
+from ff_assets.engine.keys import orphaned, other_keys, other_types
 from ff_assets.engine.plan import Plan, Recipe
+from ff_assets.engine.regions import stored_bits, within
 from ff_assets.engine.stages import failed, make_stage
 from ff_assets.engine.store import Store
 
@@ -22,7 +29,7 @@ class Frames:
     """Frames by instance. Threads may ask for them and report what they have read.
 
     Args:
-        model: gives the fitted model of an estimator's instance.
+        model: gives the fitted model of an estimator's instance, by the name of the fit.
     """
 
     def __init__(
@@ -30,13 +37,14 @@ class Frames:
         plan: Plan,
         store: Store,
         spark: Callable[[], "SparkSession"],
-        model: Callable[[Instance], Any],
+        model: Callable[[Instance, str], Any],
     ) -> None:
         self._plan = plan
         self._store = store
         self._spark = spark
         self._model = model
         self._built: dict[Instance, DataFrame] = {}
+        self._related: set[tuple[Instance, Instance, tuple[str, ...]]] = set()
         self._readers = {instance: work.readers for instance, work in plan.work.items()}
         self._lock = threading.RLock()
 
@@ -60,41 +68,44 @@ class Frames:
             return self._built[instance]
 
     def rows(self, instance: Instance, cells: Iterable[str]) -> "DataFrame":
-        """An instance's own rows in some cells, as they are stored: key, cell, logical names."""
+        """An instance's own rows in some cells, as they are stored, under logical names."""
         from pyspark.sql import functions as F
 
         own = self.columns(instance)
         return self._in(self.of(instance), cells).select(
-            instance.entity.key, CELL, *(F.col(column).alias(name) for name, column in own.items())
+            *structural(instance.entity),
+            *(F.col(column).alias(name) for name, column in own.items()),
         )
 
     def training(self, instance: Instance) -> "DataFrame":
-        """What an estimator is fitted on: rows of train, and of these only labelled ones."""
+        """What the fits of an estimator read, of labelled rows: its features, and the bucket."""
         recipe = self._plan.work[instance].fit_recipe
         assert recipe is not None
-        frame = self._in(self._together(recipe), [TRAIN])
+        frame = within(self._together(recipe), instance.split, _union(instance.fits))
         label = instance.stage.operation.label
         reads = {**instance.inputs, **instance.fit_inputs}
         if label is not None:
             frame = frame.where(frame[self.columns(reads[label])[label]].isNotNull())
         return frame.select(
-            *dict.fromkeys(self.columns(parent)[feature] for feature, parent in reads.items())
+            BUCKET,
+            *dict.fromkeys(self.columns(parent)[feature] for feature, parent in reads.items()),
         )
 
     def release(self, instance: Instance) -> None:
         """Say that one computation which read the frame of this instance has ended."""
         with self._lock:
-            node: Instance | None = instance
-            while node is not None:
+            agenda = [instance]
+            while agenda:
+                node = agenda.pop()
                 work = self._plan.work[node]
                 if work.persist:
                     self._readers[node] -= 1
                     if self._readers[node] > 0:
-                        return
+                        continue
                     frame = self._built.pop(node, None)
                     if frame is not None:
                         frame.unpersist()
-                node = work.recipe.base if work.recipe else None
+                agenda += work.bases
 
     def close(self) -> None:
         """Release everything, also what a failed computation left."""
@@ -106,56 +117,128 @@ class Frames:
 
     def _build(self, instance: Instance) -> "DataFrame":
         work = self._plan.work[instance]
-        if work.recipe is None:
+        if work.events is not None:
+            frame = self._aggregated(instance, work.events)
+        elif work.recipe is not None:
+            frame = self._in(self._together(work.recipe), work.cells)
+            frame = self._transform(frame, instance)
+        else:
             return self._stored(instance, sorted(work.cells))
-        frame = self._in(self._together(work.recipe), work.cells)
-        frame = self._transform(frame, instance)
         if not work.persist:
             return frame
         kept = {self.columns(parent)[feature] for parent, feature in work.kept}
         own = self.columns(instance).values() if work.write else ()
-        keep = [instance.entity.key, CELL, *sorted({*kept, *own})]
-        return frame.select(*keep).persist()
+        return frame.select(*structural(instance.entity), *sorted({*kept, *own})).persist()
+
+    def _aggregated(self, instance: Instance, events: Recipe) -> "DataFrame":
+        operation = instance.stage.operation
+        assert isinstance(operation, AggregateOperation)
+        assert instance.spine is not None
+        read = {
+            feature: self.columns(parent)[feature] for feature, parent in instance.inputs.items()
+        }
+        frame = aggregate(
+            self._together(events),
+            self._in(self.of(instance.spine), self._plan.work[instance].cells),
+            operation,
+            read,
+        )
+        return frame.withColumnsRenamed(self.columns(instance))
 
     def _together(self, recipe: Recipe) -> "DataFrame":
         self._refuse_other_keys(recipe)
         frame = self.of(recipe.base)
+        entity = recipe.base.entity
         for instance in recipe.extend:
             if self._plan.work[instance].table:
-                stored = self._stored(instance, sorted(self._plan.work[instance].cells))
-                frame = frame.join(stored.drop(CELL), on=instance.entity.key, how="inner")
+                self._refuse_orphans(recipe.base, instance)
+                frame = self._joined(frame, entity, instance)
             else:
                 frame = self._transform(frame, instance)
         return frame
 
+    def _joined(self, frame: "DataFrame", entity: Entity, instance: Instance) -> "DataFrame":
+        """A frame of an entity's rows with the stored columns of itself or an ancestor."""
+        stored = self._stored(instance, sorted(self._plan.work[instance].cells))
+        key = entity.key_of(instance.entity)
+        own = self.columns(instance).values()
+        return frame.join(
+            stored.select(stored[instance.entity.key].alias(key), *own), on=key, how="inner"
+        )
+
     def _refuse_other_keys(self, recipe: Recipe) -> None:
-        """Sources that are joined hold the same rows, so that no join adds or drops any."""
-        sources = sources_behind([recipe.base, *recipe.extend])
-        first = sources[0]
-        for other in sources[1:]:
-            for cell in CELLS:
-                records = [
-                    self._store.table(self._plan.fingerprints[s], cell) for s in (first, other)
-                ]
-                held = [(r.rows, r.details["keys"]) for r in records if r is not None]
-                if len(set(held)) > 1:
-                    raise DataError(
-                        f"the sources `{first.name}` and `{other.name}` of entity "
-                        f"`{first.entity.name}` do not have the same keys.",
-                        where=[describe(first.provider), describe(other.provider)],
-                        why=f"in {cell} they have {held[0][0]:,} and {held[1][0]:,} rows, and "
-                        "not each row of one has its counterpart in the other; variants are "
-                        "compared on the same rows.",
-                        fix="let one loader bring the rows of the other, with nulls or defaults "
-                        "where it has nothing to say.",
-                    )
+        """Sources of one entity that are joined hold the same rows: no join adds or drops any."""
+        by_entity: dict[Entity, list[Instance]] = {}
+        for source in sources_behind([recipe.base, *recipe.extend]):
+            by_entity.setdefault(source.entity, []).append(source)
+        for first, *others in by_entity.values():
+            for other in others:
+                for cell in CELLS:
+                    records = [
+                        self._store.table(self._plan.fingerprints[s], cell) for s in (first, other)
+                    ]
+                    held = [(r.rows, r.details["keys"]) for r in records if r is not None]
+                    if len(set(held)) > 1:
+                        raise other_keys(first, other, cell, held[0][0] or 0, held[1][0] or 0)
+
+    def _refuse_orphans(self, base: Instance, other: Instance) -> None:
+        """Every row of a finer entity that is joined finds the row that it belongs to."""
+        if base.entity == other.entity:
+            return
+        children, parents = row_source(base), row_source(other)
+        with self._lock:
+            cells = tuple(sorted(self._plan.work[base].cells))
+            if (children, parents, cells) in self._related:
+                return
+            key = base.entity.key_of(other.entity)
+            rows = self._stored(children, cells).select(key)
+            known = self._stored(parents, cells)
+            types = rows.schema[key].dataType, known.schema[other.entity.key].dataType
+            if types[0] != types[1]:
+                raise other_types(children, parents, *(each.simpleString() for each in types))
+            orphans = rows.join(known, rows[key] == known[other.entity.key], "left_anti")
+            found = orphans.limit(3).collect()
+            if found:
+                raise orphaned(children, parents, [row[0] for row in found], orphans.count())
+            self._related.add((children, parents, cells))
 
     def _transform(self, frame: "DataFrame", instance: Instance) -> "DataFrame":
-        stage = self._model(instance) if instance.is_estimator else self.stage(instance)
         try:
-            return stage.transform(frame)
+            if instance.is_estimator:
+                return self._predicted(frame, instance)
+            if isinstance(instance.stage.operation, PretrainedOperation):
+                return self._pretrained(frame, instance)
+            return self.stage(instance).transform(frame)
+        except FeatureFlowError:
+            raise
         except Exception as error:  # what is being done may be a step further down
             raise failed(instance, "applied", error) from error
+
+    def _predicted(self, frame: "DataFrame", instance: Instance) -> "DataFrame":
+        """Every row with the output of the model that serves it; rows that none serves go."""
+        given = ALL
+        for parent in instance.inputs.values():
+            given &= parent.available
+        if len(instance.fits) == 1 and instance.available == given:
+            return self._model(instance, WHOLE).transform(frame)
+        cells = self._plan.work[instance].cells or CELLS
+        parts = [
+            self._model(instance, fit.name).transform(within(frame, instance.split, fit.serves))
+            for fit in instance.fits
+            if any(fit.serves & stored_bits(instance.split, cell) for cell in cells)
+        ]
+        return reduce(lambda one, other: one.unionByName(other), parts)
+
+    def _pretrained(self, frame: "DataFrame", instance: Instance) -> "DataFrame":
+        """A model from elsewhere, which knows columns by the features' own names."""
+        from pyspark.sql import functions as F
+
+        given = {
+            name: F.col(self.columns(parent)[name]) for name, parent in instance.inputs.items()
+        }
+        scored = self.stage(instance).transform(frame.withColumns(given))
+        own = self.columns(instance).items()
+        return scored.select(*frame.columns, *(F.col(name).alias(column) for name, column in own))
 
     def _stored(self, instance: Instance, cells: Iterable[str]) -> "DataFrame":
         from pyspark.sql import functions as F
@@ -168,10 +251,18 @@ class Frames:
         )
         own = self.columns(instance)
         return frame.select(
-            instance.entity.key, CELL, *(F.col(name).alias(column) for name, column in own.items())
+            *structural(instance.entity),
+            *(F.col(name).alias(column) for name, column in own.items()),
         )
 
     @staticmethod
     def _in(frame: "DataFrame", cells: Iterable[str]) -> "DataFrame":
         wanted = set(cells)
         return frame if wanted.issuperset(CELLS) else frame.where(frame[CELL].isin(*wanted))
+
+
+def _union(fits: Iterable[Fit]) -> int:
+    region = 0
+    for fit in fits:
+        region |= fit.region
+    return region

@@ -48,6 +48,8 @@ rare class that is always missed, and the other metrics need a probability."""
 class NoMetric(DataError, ValueError):
     """A cell has no metrics: it is empty or of one class, or one of its values is wrong."""
 
+    code = "NO_METRIC"
+
 
 @dataclass(frozen=True)
 class Metric:

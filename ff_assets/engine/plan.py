@@ -9,11 +9,15 @@ no more columns than their readers need.
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
+from ff_assets.core.certificate import Claim, claims, digest
 from ff_assets.core.declare import Source
+from ff_assets.core.entities import finest
 from ff_assets.core.fingerprint import Fingerprints
-from ff_assets.core.flow import Flow, Instance
-from ff_assets.core.split import TRAIN
+from ff_assets.core.flow import Flow
+from ff_assets.core.instance import Instance, Variant
+from ff_assets.core.split import TimeSplit
 from ff_assets.core.steps import CELLS, Kind, Step, steps_of
 from ff_assets.engine.store import Record, Store
 
@@ -46,9 +50,11 @@ class Work:
         cells: cells for which its frame is built; none if its frame is not needed.
         stored: whether the frame is read from the store.
         recipe: what its frame is computed from, unless it is stored.
+        events: what an aggregate sums up, instead of a recipe.
         fit_recipe: what its model is fitted on, if it is fitted.
         kept: columns of its frame that are read downstream of it, beside its own.
         readers: how many computations read its frame.
+        repeated: whether one of them reads it several times, as cross-fitted models do.
     """
 
     table: bool
@@ -57,14 +63,21 @@ class Work:
     cells: set[str] = field(default_factory=set)
     stored: bool = False
     recipe: Recipe | None = None
+    events: Recipe | None = None
     fit_recipe: Recipe | None = None
     kept: set[Column] = field(default_factory=set)
     readers: int = 0
+    repeated: bool = False
 
     @property
     def persist(self) -> bool:
         """A frame that is computed and read more than once is worth its memory."""
-        return not self.stored and self.readers > 1
+        return not self.stored and self.readers > (0 if self.repeated else 1)
+
+    @property
+    def bases(self) -> list[Instance]:
+        """The instances whose frames its own frame is computed from."""
+        return [recipe.base for recipe in (self.recipe, self.events) if recipe is not None]
 
 
 @dataclass(frozen=True)
@@ -91,8 +104,8 @@ class Plan:
 
     @property
     def fits(self) -> int:
-        """Number of models that are fitted."""
-        return sum(work.fit for work in self.work.values())
+        """Number of models that are fitted; a cross-fitted stage has several."""
+        return sum(len(instance.fits) for instance, work in self.work.items() if work.fit)
 
     @property
     def needs_spark(self) -> bool:
@@ -117,21 +130,42 @@ def table_instances(flow: Flow) -> frozenset[Instance]:
     return frozenset(tables)
 
 
+def fit_cells(instance: Instance) -> tuple[str, ...]:
+    """The cells whose rows the fits of an estimator read."""
+    return instance.stage.fitting.cells
+
+
+def history_cells(instance: Instance, cells: Collection[str]) -> Collection[str]:
+    """The cells that an instance's rows in some cells are made from.
+
+    By a split of keys, what belongs to a row is in the row's own cell. By time, the events before
+    a row of test are in train.
+    """
+    return CELLS if instance.is_aggregate and isinstance(instance.split, TimeSplit) else cells
+
+
 class Inventory:
     """What exists of a flow's results, for given fingerprints."""
 
     def __init__(self, flow: Flow, fingerprints: Fingerprints, store: Store) -> None:
         self.tables = table_instances(flow)
+        self._flow = flow
         self._fingerprints = fingerprints
         self._store = store
 
+    @cached_property
+    def claims(self) -> Mapping[Variant, tuple[Claim, ...]]:
+        """What certificates of each variant's metrics claim."""
+        return claims(self._flow)
+
     def fingerprint(self, step: Step) -> str:
         """The fingerprint under which a step's result is kept."""
+        if step.has_cells or step.kind is Kind.MODEL:
+            return self._fingerprints[step.instance]
+        claimed = digest([claim.digest for claim in self.claims[step.variant]])
         if step.kind is Kind.EVALUATION:
-            return self._fingerprints.of_evaluation(step.variant)
-        if step.kind is Kind.REGISTRATION:
-            return self._fingerprints.of_registration(step.variant)
-        return self._fingerprints[step.instance]
+            return self._fingerprints.of_evaluation(step.variant, claimed)
+        return self._fingerprints.of_registration(step.variant, claimed)
 
     def find(self, step: Step, cells: Collection[str] = CELLS) -> dict[str, Record]:
         """The records of a step's results that exist, by cell ("" for the whole)."""
@@ -213,7 +247,7 @@ class _Decisions:
             if (missing or step in self._read_models) and not self._inventory.find(step):
                 self.todo.add(step)
                 self._work(step.instance).fit = True
-                self._read(step.parents(), (TRAIN,))
+                self._read(step.parents(), fit_cells(step.instance))
         elif missing or step.instance in self.work:
             self._decide_rows(step, missing)
 
@@ -232,7 +266,7 @@ class _Decisions:
         if own.write:
             self.todo.add(step)
         if own.cells and not own.stored:
-            self._read(step.parents(), own.cells)
+            self._read(step.parents(), history_cells(step.instance, own.cells))
 
     def _read(self, parents: Iterable[Step], cells: Collection[str]) -> None:
         for parent in parents:
@@ -268,29 +302,39 @@ class _FramePlanner:
         """Complete the work on every instance."""
         for instance, own in self._work.items():
             self._added[instance], self._held[instance] = frozenset([instance]), 1
-            if own.cells and not own.stored:
+            if instance.is_aggregate and own.cells and not own.stored:
+                own.events = self._recipe(instance.inputs)
+            elif own.cells and not own.stored:
                 own.recipe = self._recipe(instance.inputs)
                 self._added[instance] |= frozenset(own.recipe.extend)
                 self._held[instance] = self._held[own.recipe.base] + len(self._added[instance])
             if own.fit:
                 own.fit_recipe = self._recipe({**instance.inputs, **instance.fit_inputs})
         for instance in reversed(list(self._work)):
-            self._pass_on_reads(self._work[instance])
+            self._pass_on_reads(instance, self._work[instance])
 
-    def _pass_on_reads(self, own: Work) -> None:
+    def _pass_on_reads(self, instance: Instance, own: Work) -> None:
         """Tell the base of a frame, all of whose readers are known, what is read of it."""
         if own.table and own.write and not own.stored:
             own.readers += 1
+        reads = 1 if own.persist else own.readers
+        if own.events is not None:
+            self._read(own.events, reads)
+            assert instance.spine is not None
+            self._work[instance.spine].readers += reads
         if own.recipe is not None:
             base = self._work[own.recipe.base]
             # What readers of this frame need of its base has to come through this frame.
             base.kept |= {column for column in own.kept if self._holds(own.recipe.base, column[0])}
-            base.kept |= own.recipe.carried
-            base.readers += 1 if own.persist else own.readers
+            self._read(own.recipe, reads)
+            base.repeated |= len(instance.fits) > 1
         if own.fit_recipe is not None:
-            base = self._work[own.fit_recipe.base]
-            base.kept |= own.fit_recipe.carried
-            base.readers += 1
+            self._read(own.fit_recipe, 1)
+
+    def _read(self, recipe: Recipe, times: int) -> None:
+        base = self._work[recipe.base]
+        base.kept |= recipe.carried
+        base.readers += times
 
     def _holds(self, frame: Instance, instance: Instance) -> bool:
         """Whether the frame of an instance has the columns of another one.
@@ -316,7 +360,11 @@ class _FramePlanner:
     def _recipe(self, reads: Mapping[str, Instance]) -> Recipe:
         """The cheapest way to get columns together: the fewest joins, then the fewest additions."""
         # Frames that hold more are likelier to hold the rest; stages of many inputs stay quick.
-        inputs = sorted(set(reads.values()), key=lambda i: (-self._held[i], -self._position[i]))
+        entity = finest(instance.entity for instance in reads.values())
+        inputs = sorted(
+            {instance for instance in reads.values() if instance.entity == entity},
+            key=lambda i: (-self._held[i], -self._position[i]),
+        )
         best: Recipe | None = None
         for base in inputs[:_CANDIDATES]:
             best = self._based_on(base, reads, best) or best

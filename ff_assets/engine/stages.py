@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ff_assets.core.errors import StageError, brief
-from ff_assets.core.flow import Instance, Variant
-from ff_assets.core.operations import ColumnOperation
+from ff_assets.core.instance import Instance, Variant
+from ff_assets.core.operations import ColumnOperation, PretrainedOperation, SparkOperation
 from ff_assets.core.refusals import describe
+from ff_assets.core.rowwise import mixing
 from ff_assets.engine.columns import column_parameters, serving_names
 
 if TYPE_CHECKING:
@@ -36,6 +37,9 @@ def make_stage(instance: Instance, names: Mapping[str, str]) -> Any:
             inputCols=[names[name] for name in instance.stage.inputs],
             outputCol=names[instance.stage.outputs[0]],
         )
+    if isinstance(operation, PretrainedOperation):
+        return operation.load()  # it has its columns' names, which are the features'
+    assert isinstance(operation, SparkOperation)
     made = operation.cls()
     if made.hasParam("seed"):
         made.set(made.getParam("seed"), SEED)
@@ -58,6 +62,36 @@ def load_model(path: Path, name: str) -> Any:
     """
     module, _, qualname = name.rpartition(".")
     return getattr(importlib.import_module(module), qualname).load(str(path))
+
+
+def refuse_mixing(instance: Instance, model: Any) -> None:
+    """Refuse a fitted model whose application to a row depends on other rows.
+
+    Raises:
+        StageError: its class says so; Spark's own are taken at their word.
+    """
+    kind: type = type(model)
+    mixed = mixing(kind)
+    if mixed is not None:
+        error = StageError(
+            f"the model of `{instance.name}` mixes rows where it is applied: {mixed.what}.",
+            where=[("the model", mixed.location), describe(instance.provider)],
+            why=mixed.why,
+            fix="do it in the fit, which reads train only, and keep what it learned in the model.",
+        )
+        error.code = "ROW_MIXING_AS_TRANSFORMER"
+        raise error
+
+
+def missing_fit(instance: Instance, fit: str, path: Path) -> StageError:
+    """A fold's model is not there. No other one takes its place: it would have seen the fold."""
+    return StageError(
+        f"`{instance.name}` lacks the model of {fit or 'all of train'}.",
+        where=[describe(instance.provider)],
+        why=f"{path} does not exist; the models of other folds have seen rows of {fit}, so they "
+        "cannot stand in.",
+        fix=f"delete {path.parent} and run again: all folds are fitted anew.",
+    )
 
 
 def failed(subject: Instance | Variant, verb: str, error: BaseException) -> StageError:

@@ -3,8 +3,9 @@
 Layout below the root:
 
     tables/<fingerprint>/cell=train/     Parquet files and `_record.json`
-    models/<fingerprint>/                `spark/` and `_record.json`
+    models/<fingerprint>/                `spark/`, one folder for each fold, and `_record.json`
     records/<kind>/<fingerprint>.json    results that are a record only
+    reads/<split and label>.jsonl        a line for each look at rows of test
     staging/<process>/                   what is being written
 
 A result is written under `staging` and renamed when it is whole, record included. A directory
@@ -80,22 +81,33 @@ class Store:
 
     def note(self, kind: str, fingerprint: str) -> Record | None:
         """A result that is a record only, such as an evaluation."""
-        return self._read(self.root / "records" / kind / f"{fingerprint}.json")
+        return self._read(self.note_path(kind, fingerprint))
 
     def table_path(self, fingerprint: str) -> Path:
         return self.root / "tables" / fingerprint
 
+    def note_path(self, kind: str, fingerprint: str) -> Path:
+        return self.root / "records" / kind / f"{fingerprint}.json"
+
     def model_path(self, fingerprint: str) -> Path:
-        return self.root / "models" / fingerprint / "spark"
+        """The folder with a folder for each fit."""
+        return self.root / "models" / fingerprint
 
     # What is added
+
+    def ledger(self, name: str) -> Path:
+        """A file of lines that are only ever added to."""
+        path = self.root / f"{name}.jsonl"
+        with self._errors():
+            path.parent.mkdir(parents=True, exist_ok=True)
+        return path
 
     def staging(self) -> "Staging":
         """A private directory for writing; a context manager that sweeps up behind itself."""
         return Staging(self)
 
     def add_note(self, kind: str, record: Record) -> Record:
-        path = self.root / "records" / kind / f"{record.fingerprint}.json"
+        path = self.note_path(kind, record.fingerprint)
         with self._errors():
             path.parent.mkdir(parents=True, exist_ok=True)
             handle, name = tempfile.mkstemp(dir=path.parent, prefix=".")
@@ -174,8 +186,8 @@ class Staging:
         }
 
     def add_model(self, directory: Path, record: Record) -> Record:
-        """Make a saved model final. `directory` holds it in `spark/`."""
-        final = self._store.model_path(record.fingerprint).parent
+        """Make a saved model final. `directory` holds each of its fits in a `fit_folder`."""
+        final = self._store.model_path(record.fingerprint)
         return self._store._add(directory, final, record)
 
 
@@ -194,6 +206,11 @@ class _StoreErrors:
                 why=str(error),
                 fix="free space or mend its permissions, or set FF_HOME to a writable place.",
             ) from error
+
+
+def fit_folder(fit: str) -> str:
+    """The name of the folder with one fit of a model; the one that serves all others is `spark`."""
+    return fit or "spark"
 
 
 def size_of(directory: Path) -> int:

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ff_assets.core.fingerprint import Fingerprints
-from ff_assets.core.flow import Flow, Instance
+from ff_assets.core.flow import Flow
+from ff_assets.core.instance import Instance
 from ff_assets.core.steps import Kind, Step
 from ff_assets.engine.sources import StagedSource, stage_source, stated_version
 from ff_assets.engine.store import Staging
@@ -43,7 +44,7 @@ def fingerprint(
     steps: Iterable[Step],
     spark: Callable[[], "SparkSession"],
     staging: Staging,
-) -> tuple[Fingerprints, dict[str, StagedSource]]:
+) -> tuple[Fingerprints, dict[Instance, StagedSource]]:
     """The fingerprints behind steps, and the sources that had to be read to know them.
 
     Raises:
@@ -51,17 +52,14 @@ def fingerprint(
     """
     instances = upstream(flow, steps)
     staged = {
-        i.source.name: stage_source(i.source, flow.project.split, spark(), staging)
-        for i in unversioned_sources(instances)
+        i: stage_source(i.source, i.split, spark(), staging) for i in unversioned_sources(instances)
     }
     versions = {
-        i.source.name: str(staged[i.source.name].content)
-        if i.source.name in staged
-        else str(stated_version(i.source))
+        i.source.name: str(staged[i].content) if i in staged else str(stated_version(i.source))
         for i in instances
         if i.is_source
     }
-    fingerprints = Fingerprints(flow.project.split, versions, engine_version(), metrics_version())
+    fingerprints = Fingerprints(versions, engine_version(), metrics_version())
     fingerprints.add(instances)
     return fingerprints, staged
 

@@ -18,7 +18,9 @@ from pyspark.sql import functions as F
 from ff_assets import Entity, Source, Target, feature, stage
 from ff_assets.flows.datasets import snippets_path
 
-review = Entity("review", key="review_id")
+# Snippets of one editorial or one product's reviews resemble each other: all are on one side.
+document = Entity("document", key="document_id")
+review = Entity("review", key="review_id", parent=document, foreign_key="document_id")
 
 
 def load_snippets(spark: SparkSession) -> DataFrame:
@@ -26,6 +28,7 @@ def load_snippets(spark: SparkSession) -> DataFrame:
     rating = F.col("rating")
     return (
         spark.read.parquet(str(snippets_path()))
+        .withColumn("document_id", F.regexp_replace("review_id", r"_\d+$", ""))
         .withColumn("is_positive", F.when(rating > 0.5, 1.0).when(rating < -0.5, 0.0))
         .withColumn("is_severe", F.when(rating <= -2, 1.0).otherwise(0.0))
     )

@@ -30,6 +30,9 @@ VARIANT_TAG = "ff.variant"
 FINGERPRINT_TAG = "ff.fingerprint"
 TARGET_TAG = "ff.target"
 ASSET_KEY_TAG = "ff.asset_key"
+SENTENCE_TAG = "honest.sentence"
+GRADE_TAG = "honest.grade"
+CERTIFICATE_TAG = "honest.certificate"
 
 _ARTIFACT_PATH = "model"
 _PROJECT = __name__.partition(".")[0]
@@ -64,6 +67,7 @@ def publish(
     outputs: Mapping[str, str],
     parameters: Mapping[str, Mapping[str, object]],
     metrics: Mapping[str, float],
+    certificates: Mapping[str, Mapping[str, Any]],
     scratch: Path,
 ) -> Published:
     """Logs one variant as a nested run and registers its model under the target's name.
@@ -82,6 +86,9 @@ def publish(
         outputs: Spark type of each column that it is asked for.
         parameters: Parameters of each stage, logged as `<stage>.<parameter>`.
         metrics: Values by name, such as `auc_test`.
+        certificates: Part of the data -> certificate of the metrics on it, the one to show first;
+            none for a target without a label. The first becomes the artifact `certificate.json`,
+            others `certificate_<part>.json`.
         scratch: A folder that the driver and Spark's executors share. What is written there is
             removed again.
 
@@ -94,9 +101,11 @@ def publish(
         VARIANT_TAG: variant,
         FINGERPRINT_TAG: fingerprint,
         ASSET_KEY_TAG: asset_key,
+        **_honesty(certificates),
     }
     with parent.variant_run(variant, tags) as run, _named_errors(target, variant):
         _log_values(run, parameters, metrics)
+        _log_certificates(run, certificates)
         _log_model(model, _signature(inputs, outputs), scratch)
         version = _register(run, target, {**tags, DAGSTER_RUN_TAG: run.dagster_run_id}, description)
     return Published(run.run_id, f"models:/{target}/{version}", version)
@@ -160,6 +169,26 @@ def _log_values(
     ]
     for start in range(0, len(params), _PARAMETERS_PER_REQUEST):
         run.client.log_batch(run.run_id, params=params[start : start + _PARAMETERS_PER_REQUEST])
+
+
+_UNCERTIFIED = "No certificate: the target has no label, so nothing about it is measured."
+
+
+def _honesty(certificates: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+    """Tags that say whether the metric is honest."""
+    for first in certificates.values():
+        return {
+            SENTENCE_TAG: first["sentence"],
+            GRADE_TAG: first["grade"],
+            CERTIFICATE_TAG: first["digest"],
+        }
+    return {SENTENCE_TAG: _UNCERTIFIED}
+
+
+def _log_certificates(run: VariantRun, certificates: Mapping[str, Mapping[str, Any]]) -> None:
+    for number, (part, certificate) in enumerate(certificates.items()):
+        name = f"certificate_{part}" if number else "certificate"
+        run.client.log_dict(run.run_id, dict(certificate), f"{name}.json")
 
 
 def _log_model(model: "PipelineModel", signature: "ModelSignature", scratch: Path) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pyarrow as pa
 from pyspark.sql import DataFrame, SparkSession
 
-from ff_assets.core.split import TRAIN
+from ff_assets.core.cells import TRAIN
 from ff_assets_tests.bench.workload import (
     CLASSIFIERS,
     EDITED,

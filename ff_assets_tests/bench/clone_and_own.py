@@ -5,7 +5,7 @@ from pathlib import Path
 from pyspark.ml import Pipeline
 from pyspark.sql import SparkSession
 
-from ff_assets.core.split import TRAIN
+from ff_assets.core.cells import TRAIN
 from ff_assets_tests.bench.workload import (
     LABELS,
     auc_on_test,

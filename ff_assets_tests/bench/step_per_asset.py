@@ -15,7 +15,7 @@ from typing import Any
 import dagster as dg
 from pyspark.sql import DataFrame, SparkSession
 
-from ff_assets.core.split import TRAIN
+from ff_assets.core.cells import TRAIN
 from ff_assets_tests.bench.workload import (
     KEY,
     LABELS,

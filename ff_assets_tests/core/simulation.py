@@ -3,8 +3,8 @@
 from collections import Counter
 from collections.abc import Collection, Iterable
 
-from ff_assets.core.flow import Instance
-from ff_assets.core.split import TRAIN
+from ff_assets.core.cells import TRAIN
+from ff_assets.core.instance import Instance
 from ff_assets.core.steps import CELLS, Kind, Step
 from ff_assets.engine.columns import stored_columns
 from ff_assets.engine.plan import Inventory, Plan, Recipe

@@ -20,7 +20,8 @@ from pyspark.ml.feature import (
 )
 
 from ff_assets import core
-from ff_assets.core.declare import Entity, Source, Target, feature, stage
+from ff_assets.core.declare import Source, Target
+from ff_assets.core.entities import Entity
 from ff_assets.core.errors import (
     DefinitionError,
     InPlaceOverwrite,
@@ -28,6 +29,7 @@ from ff_assets.core.errors import (
     UnknownParameter,
     WrongParameterType,
 )
+from ff_assets.core.stage import feature, stage
 from ff_assets_tests.core.refusal import lines, refused
 
 review = Entity("review", key="review_id")
@@ -332,6 +334,7 @@ def test_an_error_is_the_same_as_plain_values():
     error = refused(DefinitionError, lambda: Target("t", outputs=[]))
     assert error.as_dict() == {
         "error": "DefinitionError",
+        "code": "",
         "what": error.what,
         "where": [{"declaration": "target 't'", "file": __file__, "line": error.where[0][1].line}],
         "why": error.why,

@@ -15,11 +15,13 @@ import pytest
 from pyspark.ml.classification import LogisticRegression
 from pyspark.ml.linalg import DenseMatrix, DenseVector, SparseVector
 
-from ff_assets.core.declare import Source, Target, stage
+from ff_assets.core.declare import Source, Target
 from ff_assets.core.fingerprint import Fingerprints, declaration_digest, digest
-from ff_assets.core.flow import Flow, Instance, infer
+from ff_assets.core.flow import Flow, infer
+from ff_assets.core.instance import Instance
 from ff_assets.core.project import Project
 from ff_assets.core.split import HashSplit
+from ff_assets.core.stage import stage
 from ff_assets_tests.core.stubs import Imported, edited, estimator, source, transformer
 
 FLOW = '''
@@ -102,7 +104,7 @@ def fingerprints_of(
     flow: Flow, data: Mapping[str, str] | None = None, metrics: str = "1"
 ) -> Fingerprints:
     versions = {"reviews": "1", "ratings": "1", "src": "1"} | dict(data or {})
-    made = Fingerprints(flow.project.split, versions, engine="4.3.0", metrics=metrics)
+    made = Fingerprints(versions, engine="4.3.0", metrics=metrics)
     made.add(flow.instances)
     return made
 
@@ -217,8 +219,7 @@ def test_new_data_change_what_is_made_from_them(imported: Imported):
 def test_another_engine_changes_all_but_what_was_loaded(imported: Imported):
     flow = infer(Project.collect([imported(FLOW, helpers=HELPERS)]))
     before = fingerprints_of(flow)
-    data = {"reviews": "1", "ratings": "1"}
-    after = Fingerprints(flow.project.split, data, engine="5.0.0", metrics="1")
+    after = Fingerprints({"reviews": "1", "ratings": "1"}, engine="5.0.0", metrics="1")
     after.add(flow.instances)
     assert {i for i in flow.instances if before[i] == after[i]} == {
         i for i in flow.instances if i.is_source
@@ -267,14 +268,18 @@ def test_the_parameter_that_names_a_column_counts():
 # Variants
 
 
-def variant_prints(*targets: Target, metrics: str = "1") -> list[tuple[str, str]]:
+def variant_prints(
+    *targets: Target, metrics: str = "1", claimed: str = ""
+) -> list[tuple[str, str]]:
     stages = (
         estimator("first", ["x"], "p", "q", label="y"),
         estimator("second", ["x"], "r", label="y"),
     )
     flow = infer(Project((source("src", "x", "y", "z"),), stages, targets))
     found = fingerprints_of(flow, metrics=metrics)
-    return [(found.of_evaluation(v), found.of_registration(v)) for v in flow.variants]
+    return [
+        (found.of_evaluation(v, claimed), found.of_registration(v, claimed)) for v in flow.variants
+    ]
 
 
 def test_an_evaluation_is_of_a_prediction_a_label_and_a_task():
@@ -298,6 +303,13 @@ def test_metrics_of_other_code_are_other_metrics():
     ((before, _),) = variant_prints(target)
     ((after, _),) = variant_prints(target, metrics="2")
     assert before != after
+
+
+def test_metrics_of_which_something_else_is_claimed_are_other_metrics():
+    target = Target("t", outputs=["p"], label="y", task="binary")
+    (before,) = variant_prints(target)
+    (after,) = variant_prints(target, claimed="something else")
+    assert not set(before) & set(after)
 
 
 def test_a_registration_is_of_a_name_too():

@@ -10,11 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ff_assets.core.cells import TEST, TRAIN
 from ff_assets.core.declare import Provider, Source, Target
 from ff_assets.core.fingerprint import Fingerprints
-from ff_assets.core.flow import Flow, Instance, infer
+from ff_assets.core.flow import Flow, infer
+from ff_assets.core.instance import Instance
 from ff_assets.core.project import Project
-from ff_assets.core.split import TEST, TRAIN
 from ff_assets.core.steps import CELLS, Kind, Step, rows_of, steps_of, steps_of_target
 from ff_assets.engine.plan import Inventory, Plan, Work, make_plan
 from ff_assets.engine.store import Store
@@ -45,9 +46,7 @@ def make(
     flow: Flow, store: Store, wanted: Mapping[Step, tuple[str, ...]] | None = None, **given: object
 ) -> Plan:
     """The plan of everything, if nothing else is wanted."""
-    prints = Fingerprints(
-        flow.project.split, {s.name: "1" for s in flow.project.sources}, "4.3.0", "1"
-    )
+    prints = Fingerprints({s.name: "1" for s in flow.project.sources}, "4.3.0", "1")
     prints.add(flow.instances)
     wanted = dict.fromkeys(steps_of(flow), CELLS) if wanted is None else wanted
     return make_plan(flow, wanted, prints, store, **given)

@@ -11,7 +11,8 @@ from pyspark.ml.feature import (
     VectorAssembler,
 )
 
-from ff_assets.core.declare import Entity, Source, Target, stage
+from ff_assets.core.declare import Source, Target
+from ff_assets.core.entities import Entity
 from ff_assets.core.errors import (
     CyclicFlow,
     DefinitionError,
@@ -23,6 +24,7 @@ from ff_assets.core.errors import (
 from ff_assets.core.flow import infer
 from ff_assets.core.project import Project
 from ff_assets.core.split import HashSplit
+from ff_assets.core.stage import stage
 from ff_assets_tests.core.refusal import lines, names, refused
 
 review = Entity("review", key="review_id")

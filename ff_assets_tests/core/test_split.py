@@ -8,7 +8,9 @@ from hypothesis import strategies as st
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
-from ff_assets.core.split import BUCKETS, TEST, TRAIN, HashSplit, bucket, canonical
+from ff_assets.core.buckets import BUCKETS
+from ff_assets.core.cells import TEST, TRAIN
+from ff_assets.core.split import HashSplit, bucket, canonical
 from ff_assets.engine.sources import bucket_column, cell_column
 
 pytestmark = pytest.mark.xdist_group("small")  # with others that need Spark
@@ -96,7 +98,9 @@ def test_another_salt_moves_rows():
 def test_vectors_in_spark(spark: SparkSession, kind: type, sql_type: str):
     vectors = [vector for vector in VECTORS if isinstance(vector[1], kind)]
     frame = spark.createDataFrame([(key,) for _, key, _ in vectors], f"key {sql_type}")
-    salts = [bucket_column(F.col("key"), salt).alias(salt) for salt in ("ff_assets", "other")]
+    salts = [
+        bucket_column(F.col("key"), HashSplit(salt)).alias(salt) for salt in ("ff_assets", "other")
+    ]
     rows = frame.select(*salts).collect()
     assert [row[salt] for row, (salt, _, _) in zip(rows, vectors, strict=True)] == [
         expected for _, _, expected in vectors
@@ -106,7 +110,7 @@ def test_vectors_in_spark(spark: SparkSession, kind: type, sql_type: str):
 def test_integers_of_any_width_share_a_bucket(spark: SparkSession):
     key = F.col("key")
     widths = [
-        bucket_column(key.cast(width), SALT)
+        bucket_column(key.cast(width), HashSplit(SALT))
         for width in ("tinyint", "smallint", "int", "bigint", "string")
     ]
     rows = spark.createDataFrame([(-7,), (0,), (7,)], "key int").select(*widths).collect()
@@ -139,7 +143,7 @@ def test_spark_splits_as_python_does(
     frame = spark.createDataFrame([(key,) for key in keys], "key string")
     rows = frame.select(
         "key",
-        bucket_column(F.col("key"), salt).alias("bucket"),
+        bucket_column(F.col("key"), HashSplit(salt)).alias("bucket"),
         *(cell_column(F.col("key"), split).alias(f"cell{n}") for n, split in enumerate(splits)),
     ).collect()
     assert len(rows) == len(keys)

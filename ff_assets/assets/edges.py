@@ -1,0 +1,164 @@
+"""Edges through which a model would read test rows, whoever has drawn them.
+
+Dagster maps an edge from an asset with cells to one without to *all* cells, unless a mapping is
+named. A report may read them all; what is fitted may read train only. The rule:
+
+* An asset without partitions fits if it has the kind `model`, `sparkml` or `mlflow`. Of the
+  project's own assets only models fit, each on the cells that it declares, which the leak check
+  has judged; registrations have these kinds too, but hold what was fitted.
+* An asset of the kind `evaluation` only measures, whatever its other kinds are.
+* What fits must not read the test cell of any asset with cells: neither over an edge of its own
+  nor through assets without partitions in between that hand rows on, which all but those that fit
+  or measure may do.
+"""
+
+import inspect
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+import dagster as dg
+
+from ff_assets.assets.specs import CELL_PARTITIONS, steps_by_key
+from ff_assets.core.cells import TRAIN
+from ff_assets.core.declare import describe
+from ff_assets.core.errors import LeakError, Location
+from ff_assets.core.flow import Flow
+from ff_assets.core.steps import CELLS, Kind, Step
+
+Asset = dg.AssetsDefinition | dg.AssetSpec
+FITTING_KINDS = frozenset({"model", "sparkml", "mlflow"})
+MEASURING_KIND = "evaluation"
+
+
+class _Node(NamedTuple):
+    """An asset of the graph."""
+
+    asset: Asset
+    spec: dg.AssetSpec
+    step: Step | None  # what it is of the flow; `None` if it is none of the project's own
+
+    @property
+    def name(self) -> str:
+        return self.spec.key.to_user_string()
+
+    @property
+    def has_cells(self) -> bool:
+        return self.spec.partitions_def == CELL_PARTITIONS
+
+    @property
+    def fits_on(self) -> Sequence[str] | None:
+        """The cells whose rows it may be fitted on; `None` if it is not fitted."""
+        if self.step is not None:
+            is_model = self.step.kind is Kind.MODEL
+            return self.step.instance.stage.fitting.cells if is_model else None
+        kinds = self.spec.kinds
+        fits = self.spec.partitions_def is None and kinds & FITTING_KINDS
+        return [TRAIN] if fits and MEASURING_KIND not in kinds else None
+
+    @property
+    def hands_rows_on(self) -> bool:
+        """Whether it may hold rows of what it reads, though it has no cells."""
+        return (
+            self.step is None
+            and self.spec.partitions_def is None
+            and self.fits_on is None
+            and MEASURING_KIND not in self.spec.kinds
+        )
+
+    @property
+    def place(self) -> tuple[str, Location] | None:
+        """Where it is declared, if that can be known."""
+        if self.step is not None:
+            return describe(
+                self.step.variant.target
+                if self.step.kind in (Kind.EVALUATION, Kind.REGISTRATION)
+                else self.step.instance.provider
+            )
+        if isinstance(self.asset, dg.AssetSpec) or not self.asset.is_executable:
+            return None
+        code = getattr(inspect.unwrap(self.asset.node_def), "__code__", None)
+        if code is None:
+            return None
+        return f"asset {self.name!r}", Location(code.co_filename, code.co_firstlineno)
+
+
+class _Edge(NamedTuple):
+    """An edge to an asset with cells, with the assets that it is reached through."""
+
+    dep: dg.AssetDep
+    path: tuple[_Node, ...]  # from the asset with cells to the one that fits
+
+
+def check_edges(flow: Flow, assets: Iterable[Asset]) -> None:
+    """Refuse assets that would be fitted on rows that they must not see.
+
+    Args:
+        assets: the flow's own, and whatever else is loaded with them.
+
+    Raises:
+        LeakError: there is such an asset.
+    """
+    steps = steps_by_key(flow)
+    nodes = {
+        spec.key: _Node(asset, spec, steps.get(spec.key))
+        for asset in assets
+        for spec in ([asset] if isinstance(asset, dg.AssetSpec) else asset.specs)
+    }
+    for node in nodes.values():
+        if (allowed := node.fits_on) is not None:
+            for edge in _edges(nodes, node):
+                if not set(allowed).issuperset(read := _cells(edge.dep)):
+                    raise _refusal(edge, read)
+
+
+def _edges(nodes: Mapping[dg.AssetKey, _Node], model: _Node) -> Iterator[_Edge]:
+    """The edges to cells behind an asset that is fitted, nearest first."""
+    agenda: deque[tuple[_Node, ...]] = deque([(model,)])
+    seen = {model.spec.key}
+    while agenda:
+        path = agenda.popleft()
+        for dep in path[0].spec.deps:
+            parent = nodes.get(dep.asset_key)
+            if parent is not None and parent.has_cells:
+                yield _Edge(dep, (parent, *path))
+            elif parent is not None and parent.hands_rows_on and dep.asset_key not in seen:
+                seen.add(dep.asset_key)
+                agenda.append((parent, *path))
+
+
+def _cells(dep: dg.AssetDep) -> list[str]:
+    """The cells that an edge to an asset without partitions stands for."""
+    mapping = dep.partition_mapping
+    if mapping is None:
+        return list(CELLS)
+    mapping.validate_partition_mapping(CELL_PARTITIONS, None)  # else it fails without a reason
+    mapped = mapping.get_upstream_mapped_partitions_result_for_partitions(
+        None, None, CELL_PARTITIONS
+    )
+    read = set(mapped.partitions_subset.get_partition_keys())
+    return [cell for cell in CELLS if cell in read]
+
+
+def _refusal(edge: _Edge, read: Sequence[str]) -> LeakError:
+    source, reader, model = edge.path[0], edge.path[1], edge.path[-1]
+    mapping = edge.dep.partition_mapping
+    cells = " and ".join(read)
+    through = "" if reader is model else f" through `{reader.name}`"
+    names = " -> ".join(node.name for node in edge.path)
+    key = ", ".join(f'"{part}"' for part in source.spec.key.path)
+    return LeakError(
+        f"the model `{model.name}` reads {cells} of `{source.name}`{through}.",
+        code="MODEL_READS_TEST",
+        where=[node.place for node in reversed(edge.path) if node.place is not None],
+        why=f"the edge from `{source.name}` to `{reader.name}` "
+        + (
+            f"names no partition mapping; Dagster then takes all cells, {cells}"
+            if mapping is None
+            else f"is mapped by {type(mapping).__name__} to {cells}"
+        )
+        + f"\npath: {names}",
+        fix=f"name train in `{reader.name}`: dg.AssetDep(dg.AssetKey([{key}]), "
+        f'partition_mapping=dg.SpecificPartitionsPartitionMapping(["{TRAIN}"])); an asset that '
+        f"only measures says so by the kind `{MEASURING_KIND}`.",
+    )

@@ -1,0 +1,260 @@
+"""The transfer rules of `core/leakage.py`, applied to the instances of a flow; and paths in it."""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import date, timedelta
+
+from ff_assets.core.buckets import ALL, BUCKETS, bitmap
+from ff_assets.core.fitting import WHOLE, Fit
+from ff_assets.core.instance import Instance
+from ff_assets.core.leakage import (
+    NONE,
+    UNKNOWN,
+    FitSet,
+    Piece,
+    Pieces,
+    Provenance,
+    before_and_in,
+    on,
+    overlay,
+    until,
+)
+from ff_assets.core.operations import AggregateOperation, PretrainedOperation, SparkOperation
+from ff_assets.core.split import CUTOFF_BUCKET, Space, TimeSplit
+
+Label = tuple[Instance, str]  # an instance and the feature of it that is a label
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """What the algebra knows of an instance.
+
+    Attributes:
+        pieces: the provenance of its values.
+        delays: feature -> how many days after a row's time the labels are known that the feature
+            is made from by applications alone; `None` where it is made from no label.
+        memorised: the buckets whose values come from a fit that has read the same rows' labels.
+        history: whether a row's values may be made from earlier buckets as well.
+    """
+
+    pieces: Pieces
+    delays: Mapping[str, int | None]
+    memorised: int
+    history: bool
+
+
+class Ledger:
+    """The accounts of instances.
+
+    Args:
+        instances: in topological order.
+        labels: features that are labels besides those that sources declare.
+        salt: of the project's split, in which attested buckets are counted unless they say more.
+    """
+
+    def __init__(self, instances: Iterable[Instance], labels: Iterable[Label], salt: str) -> None:
+        self._labels = frozenset(labels)
+        self._salt = salt
+        self._accounts: dict[Instance, Account] = {}
+        self._origins: dict[tuple[Instance, str], Provenance] = {}
+        for instance in instances:
+            self._accounts[instance] = self._account(instance)
+
+    def __getitem__(self, instance: Instance) -> Account:
+        return self._accounts[instance]
+
+    def _account(self, instance: Instance) -> Account:
+        inputs = [self[parent] for parent in dict.fromkeys(instance.inputs.values())]
+        pieces = overlay((account.pieces for account in inputs), instance.available)
+        history = any(account.history for account in inputs)
+        if reads_history(instance):
+            history = True
+            pieces = until(overlay((a.pieces for a in inputs), ALL), instance.available)
+        memorised = 0
+        for account in inputs:
+            memorised |= account.memorised
+        if instance.fits:
+            training = overlay((self[parent].pieces for parent in instance.parents), ALL)
+            made: list[Piece] = []
+            delay = self.label_delay(instance)
+            for fit in instance.fits:
+                own = self._own(instance, fit, delay, history=history)
+                fitted = own | on(training, _rows_read(instance, fit.region))
+                made += (
+                    Piece(rows, fitted | piece.provenance)
+                    for piece in pieces
+                    if (rows := piece.rows & fit.serves)
+                )
+                memorised |= fit.region & fit.serves if own.labels.buckets else 0
+            pieces = tuple(made)
+        elif attestable := pretrained(instance):
+            own = self._origins[instance, WHOLE] = self._attested(instance, attestable)
+            pieces = tuple(Piece(rows, own | provenance) for rows, provenance in pieces)
+        return Account(pieces, self._delays(instance), memorised & instance.available, history)
+
+    def _own(self, instance: Instance, fit: Fit, delay: int | None, *, history: bool) -> Provenance:
+        """What a fit adds by the rows that it reads itself."""
+        rows = before_and_in(fit.region) if history and _is_timed(instance) else fit.region
+        read = FitSet({instance.split.space(instance.entity): rows}) if rows else NONE
+        known = None if delay is None or not rows else _known(instance, rows, delay)
+        own = Provenance(read, NONE if delay is None else read, known)
+        self._origins[instance, fit.name] = own
+        return own
+
+    def label_delay(self, instance: Instance) -> int | None:
+        """How late the labels are known that a fit reads; `None` if it reads none."""
+        reads = [*instance.inputs.items(), *instance.fit_inputs.items()]
+        delays = [self[parent].delays[feature] for feature, parent in reads]
+        if outcomes(instance):
+            delays.append(0)
+        return max((delay for delay in delays if delay is not None), default=None)
+
+    def _delays(self, instance: Instance) -> dict[str, int | None]:
+        if instance.is_source:
+            delay = instance.source.label_delay
+            return {
+                feature: delay
+                if feature in instance.source.labels or (instance, feature) in self._labels
+                else None
+                for feature in instance.source.features
+            }
+        made: dict[str, int | None] = {}
+        shared: dict[tuple[str, ...], int | None] = {}
+        for feature in instance.stage.outputs:
+            names = made_from(instance, feature)
+            if names not in shared:
+                delays = (self[instance.inputs[name]].delays[name] for name in names)
+                shared[names] = max((d for d in delays if d is not None), default=None)
+            is_label = (instance, feature) in self._labels
+            made[feature] = shared[names] or 0 if is_label else shared[names]
+        return made
+
+    def _attested(self, instance: Instance, operation: PretrainedOperation) -> Provenance:
+        attested = operation.attested
+        if attested is None:
+            return UNKNOWN
+        latest = None if attested.until is None else attested.until.toordinal()
+        read = NONE
+        # A day is all that a time split needs; buckets of keys say nothing of time.
+        if attested.buckets and not (latest and _is_timed(instance)):
+            rows = bitmap(attested.buckets)
+            salt = self._salt if _is_timed(instance) else instance.split.space(instance.entity).axis
+            root = attested.root or instance.entity.root.name
+            read = FitSet({Space(root, attested.salt or salt): rows})
+        return Provenance(read, read, latest, attested=True)
+
+    def origins(self, instance: Instance, rows: int) -> Iterator[Provenance]:
+        """What an instance itself adds to the provenance of its values on some rows."""
+        for fit in instance.fits:
+            if fit.serves & rows:
+                yield self._origins[instance, fit.name]
+        if pretrained(instance):
+            yield self._origins[instance, WHOLE]
+
+    def trace(
+        self,
+        instance: Instance,
+        rows: int,
+        is_bad: Callable[[Provenance], object],
+        *,
+        trained: bool = True,
+    ) -> tuple[Instance, ...]:
+        """The shortest path from what is to blame for a bad provenance to the values it taints.
+
+        Args:
+            rows: the rows whose values are looked at.
+            is_bad: monotone: what is bad stays so when more is joined to it.
+            trained: whether the path may lead through what a fit was trained on, or through
+                applications only.
+
+        Returns:
+            The instances on the way, the one to blame first; nothing if there is none.
+        """
+        reader: dict[Instance, Instance | None] = {instance: None}
+        looked: dict[Instance, int] = {}
+        agenda = deque([(instance, rows)])
+        while agenda:
+            current, wanted = agenda.popleft()
+            wanted &= ~looked.get(current, 0)
+            looked[current] = looked.get(current, 0) | wanted
+            if any(is_bad(own) for own in self.origins(current, wanted)):
+                path = [current]
+                while (following := reader[path[-1]]) is not None:
+                    path.append(following)
+                return tuple(path)
+            for parent, needed in self._needed(current, wanted, trained=trained):
+                new = needed & ~looked.get(parent, 0)
+                if new and is_bad(on(self[parent].pieces, new)):
+                    reader.setdefault(parent, current)
+                    agenda.append((parent, new))
+        return ()
+
+    def _needed(
+        self, instance: Instance, rows: int, *, trained: bool
+    ) -> Iterator[tuple[Instance, int]]:
+        """The rows of other instances that values on some rows are made from."""
+        applied = _rows_read(instance, rows)
+        yield from ((parent, applied) for parent in dict.fromkeys(instance.inputs.values()))
+        if trained:
+            region = 0
+            for fit in instance.fits:
+                if fit.serves & rows:
+                    region |= _rows_read(instance, fit.region)
+            yield from ((parent, region) for parent in instance.parents)
+
+
+def _is_timed(instance: Instance) -> bool:
+    return isinstance(instance.split, TimeSplit)
+
+
+def _aggregate(instance: Instance) -> AggregateOperation | None:
+    if instance.is_source or not isinstance(instance.stage.operation, AggregateOperation):
+        return None
+    return instance.stage.operation
+
+
+def pretrained(instance: Instance) -> PretrainedOperation | None:
+    """The model from elsewhere that an instance applies, if it does."""
+    if instance.is_source or not isinstance(instance.stage.operation, PretrainedOperation):
+        return None
+    return instance.stage.operation
+
+
+def reads_history(instance: Instance) -> bool:
+    """Whether values may be made from rows of other days: by time, from those of other entities."""
+    entity = instance.entity
+    return _is_timed(instance) and any(parent.entity != entity for parent in instance.parents)
+
+
+def _rows_read(instance: Instance, rows: int) -> int:
+    """The rows of its inputs that values on some rows, or a fit on them, may be made from."""
+    return before_and_in(rows) if reads_history(instance) else rows
+
+
+def outcomes(instance: Instance) -> tuple[str, ...]:
+    """The features that tell the fit of an instance something of the outcome."""
+    operation = None if instance.is_source else instance.stage.operation
+    return operation.outcomes if isinstance(operation, SparkOperation) else ()
+
+
+def made_from(instance: Instance, feature: str) -> tuple[str, ...]:
+    """The inputs that an output of a stage is made from, when the stage is applied."""
+    aggregate = _aggregate(instance)
+    if aggregate is None:
+        return instance.stage.inputs
+    return next(m.inputs for m in aggregate.measures if m.output == feature)
+
+
+def day_of(split: TimeSplit, bucket: int) -> int:
+    """The day of a bucket, as an ordinal of `date`; the last bucket has no last day."""
+    if bucket == BUCKETS - 1:
+        return date.max.toordinal()
+    return (split.first_day + timedelta(days=bucket - CUTOFF_BUCKET)).toordinal()
+
+
+def _known(instance: Instance, rows: int, delay: int) -> int | None:
+    """The day by which the labels of some rows are known; `None` where rows have no time."""
+    if not isinstance(instance.split, TimeSplit):
+        return None
+    return min(day_of(instance.split, rows.bit_length() - 1) + delay, date.max.toordinal())

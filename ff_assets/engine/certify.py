@@ -1,0 +1,102 @@
+"""The certificates of a new evaluation: what the run knows beyond the declarations."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from ff_assets.core.buckets import describe
+from ff_assets.core.cells import TEST
+from ff_assets.core.certificate import Claim, Facts, certificate
+from ff_assets.core.certificate_words import plural
+from ff_assets.core.entities import Entity
+from ff_assets.core.instance import Instance, Variant
+from ff_assets.core.split import TimeSplit
+from ff_assets.core.steps import CELLS
+from ff_assets.engine.store import Store
+from ff_assets.engine.wear import Wear
+
+
+def certify(
+    claims: Sequence[Claim],
+    cells: Mapping[str, Any],
+    wear: Wear,
+    evaluation: str,
+    prints: Mapping[Instance, str],
+    store: Store,
+) -> dict[str, dict[str, Any]]:
+    """Certificates of what was measured, for the parts of the data that claims are made about.
+
+    Args:
+        cells: part of the data -> rows and metrics, as `evaluate_variant` gives them.
+        wear: of the rows of test, this evaluation included.
+        evaluation: the fingerprint of the evaluation.
+        prints: the fingerprint of every instance of the variant.
+
+    Returns:
+        Part of the data -> certificate.
+    """
+    made = {}
+    for claim in claims:
+        cell, measured = claim.verdict.cell, cells[claim.verdict.cell]
+        facts = Facts(
+            evaluation=evaluation,
+            rows=measured["rows"],
+            unlabelled=measured["unlabelled"],
+            groups=measured["groups"],
+            metrics=measured["metrics"],
+            fingerprints=prints,
+            reads=asdict(wear) if cell == TEST else None,
+            checks=tuple(_checks(claim.verdict.variant, prints, store)),
+        )
+        made[cell] = certificate(claim, facts)
+    return made
+
+
+def _checks(variant: Variant, prints: Mapping[Instance, str], store: Store) -> Iterator[str]:
+    """The checks that stand behind what is stored, and those that can be made of its records."""
+    # `engine.sources.checked` stores no source without these.
+    yield "No key, foreign key or time of a source is null, and its keys are unique."
+    yield "No two keys of a source differ only by white space around them or by a trailing `.0`."
+    by = "day" if isinstance(variant.split, TimeSplit) else "key"
+    yield f"Every row of a source is stored in the bucket and cell that its {by} says."
+    # `engine.execute` stores no table without it.
+    yield "Every stored table has as many rows as its source."
+    for child, parent in _joined(variant):
+        yield f"Every {plural(child.name, 1)} has found its {plural(parent.name, 1)}."
+    if names := _agreeing_sources(variant, prints, store):
+        yield f"The sources {names} hold the same keys, foreign keys and times."
+    models = [instance for instance in variant.instances if instance.is_estimator]
+    records = [store.model(prints[model]) for model in models]
+    fitted = [record and record.details["fits"] for record in records]
+    if models and fitted == [{f.name: describe(f.region) for f in m.fits} for m in models]:
+        yield (
+            "The records of all models name the buckets that their fits were filtered to, and "
+            "these are the declared ones."
+        )
+
+
+def _joined(variant: Variant) -> list[tuple[Entity, Entity]]:
+    """The pairs of entities of which the coarser one's rows were joined to those of the finer."""
+    pairs: dict[tuple[Entity, Entity], None] = {}
+    for instance in variant.instances:
+        if not instance.is_source and not instance.is_aggregate:
+            entity = instance.fit_entity
+            coarser = {p.entity: None for p in instance.parents if p.entity != entity}
+            pairs |= {(entity, other): None for other in coarser}
+    return list(pairs)
+
+
+def _agreeing_sources(variant: Variant, prints: Mapping[Instance, str], store: Store) -> str:
+    """The names of sources that share an entity, if all that do have the same rows."""
+    by_entity: dict[Entity, list[Instance]] = {}
+    for instance in variant.instances:
+        if instance.is_source:
+            by_entity.setdefault(instance.entity, []).append(instance)
+    several = [sources for sources in by_entity.values() if len(sources) > 1]
+    for sources in several:
+        for cell in CELLS:
+            records = [store.table(prints[source], cell) for source in sources]
+            held = {(r.rows, r.details["keys"]) if r else None for r in records}
+            if len(held) > 1 or None in held:
+                return ""
+    return ", ".join(source.name for sources in several for source in sources)

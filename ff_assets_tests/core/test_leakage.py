@@ -1,0 +1,297 @@
+"""The provenance algebra against the truth: what changes a prediction when a row is changed."""
+
+import gc
+import random
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from itertools import pairwise
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ff_assets.core.buckets import ALL, bitmap
+from ff_assets.core.declare import Provider, Source, Target
+from ff_assets.core.flow import Flow, infer
+from ff_assets.core.honesty import check
+from ff_assets.core.influence import ledger_of
+from ff_assets.core.instance import Instance
+from ff_assets.core.leakage import NOTHING, UNKNOWN, FitSet, Piece, Provenance, on, overlay, until
+from ff_assets.core.ledger import Ledger
+from ff_assets.core.project import Project
+from ff_assets.core.split import Space
+from ff_assets.core.stage import Stage
+from ff_assets.core.verdict import Verdict
+from ff_assets_tests.core.stubs import estimator, item, load, transformer
+from ff_assets_tests.core.test_inference_scale import (
+    STAGES,
+    chain,
+    diamonds,
+    fan_in,
+    shallow_stack,
+)
+
+LABELS = ("y", "z")
+SAMPLE = range(25, 1000, 50)
+Row = tuple[int, int]  # two rows of each bucket: one is changed, the other is looked at
+ROWS = [(bucket, copy) for bucket in SAMPLE for copy in (0, 1)]
+
+
+def source() -> Source:
+    features = dict.fromkeys(("a", "b", *LABELS), "double")
+    return Source("src", entity=item, load=load, features=features, labels=LABELS, version="1")
+
+
+# The toy engine: values are hashes of all that they are made from, so any influence shows.
+
+
+def predictions(flow: Flow, changed: Row | None = None, *, labels: bool = False) -> dict[Row, int]:
+    """The predictions of all rows after one was changed, in its labels only or altogether."""
+    values: dict[Instance, dict[Row, dict[str, int]]] = {}
+
+    def read(row: Row, reads: Mapping[str, Instance]) -> tuple[int, ...]:
+        return tuple(values[parent][row][feature] for feature, parent in reads.items())
+
+    for instance in flow.instances:
+        own: dict[Row, dict[str, int]] = {}
+        if instance.is_source:
+            for row in ROWS:
+                own[row] = {
+                    name: hash((row, name, row == changed and (name in LABELS or not labels)))
+                    for name in instance.source.features
+                }
+        models = {}
+        for fit in instance.fits:
+            seen = [row for row in ROWS if fit.region >> row[0] & 1]
+            reads = {**instance.inputs}, {**instance.fit_inputs}
+            models[fit] = hash(tuple((read(row, reads[0]), read(row, reads[1])) for row in seen))
+        for row in () if instance.is_source else ROWS:
+            if not instance.available >> row[0] & 1:
+                continue
+            model = [models[fit] for fit in instance.fits if fit.serves >> row[0] & 1]
+            made = (instance.name, *model, read(row, instance.inputs))
+            own[row] = {name: hash((name, made)) for name in instance.stage.outputs}
+        values[instance] = own
+    (variant,) = flow.variants
+    return {row: v[variant.target.outputs[0]] for row, v in values[variant.prediction].items()}
+
+
+def influences(flow: Flow, *, labels: bool) -> dict[int, set[int]]:
+    """Bucket -> the buckets whose rows have influenced the prediction of another row in it."""
+    before = predictions(flow)
+    found: dict[int, set[int]] = {bucket: set() for bucket, _ in before}
+    for bucket in SAMPLE:
+        after = predictions(flow, (bucket, 0), labels=labels)
+        for row in before:
+            if row[1] == 1 and before[row] != after[row]:
+                found[row[0]].add(bucket)
+    return found
+
+
+@st.composite
+def schemes(draw: st.DrawFn, declared: Stage) -> Stage:
+    cells = draw(st.sampled_from([("train",), ("train",), ("train", "test"), ("test",)]))
+    count = draw(st.integers(2, 3))
+    return draw(
+        st.sampled_from(
+            [
+                declared,
+                declared.cross_fit(count),
+                declared.cross_fit(count, ordered=True),
+                declared.slices(draw(st.integers(1, count)), of=count),
+            ]
+        )
+    ).fit_on(*cells)
+
+
+@st.composite
+def flows(draw: st.DrawFn) -> tuple[Stage, ...]:
+    """Stages of which each may read what those before it provide; the last is an estimator."""
+    stages: list[Stage] = []
+    for number in range(draw(st.integers(1, 5))):
+        provided = ["a", "b", *(s.name for s in stages)]
+        reads = draw(st.lists(st.sampled_from(provided), min_size=1, max_size=3, unique=True))
+        if draw(st.integers(0, 5)) == 0:
+            reads.append("z")
+        if stages and draw(st.booleans()):
+            reads = list(dict.fromkeys([stages[-1].name, *reads]))  # more depth
+        if draw(st.integers(0, 2)) == 0:
+            stages.append(transformer(f"s{number}", reads))
+        else:
+            label = draw(st.sampled_from([None, "y", "z"]))
+            stages.append(draw(schemes(estimator(f"s{number}", reads, label=label))))
+    return tuple(stages)
+
+
+def flow_of(stages: tuple[Stage, ...]) -> Flow:
+    target = Target("t", outputs=[stages[-1].name], label="y", task="binary")
+    return infer(Project((source(),), stages, (target,)))
+
+
+def provenance(ledger: Ledger, flow: Flow, bucket: int) -> Provenance:
+    (variant,) = flow.variants
+    return on(ledger[variant.prediction].pieces, 1 << bucket)
+
+
+def sampled(read: FitSet) -> set[int]:
+    assert set(read.buckets) <= {Space("item", "ff_assets")}
+    bits = sum(read.buckets.values())
+    return {bucket for bucket in SAMPLE if bits >> bucket & 1}
+
+
+@settings(max_examples=60, deadline=None)
+@given(flows())
+def test_provenance_is_what_changes_predictions(stages: tuple[Stage, ...]):
+    flow = flow_of(stages)
+    ledger = ledger_of(flow)
+    for labels in (False, True):
+        for bucket, truth in influences(flow, labels=labels).items():
+            found = provenance(ledger, flow, bucket)
+            assert sampled(found.labels if labels else found.features) == truth
+
+
+@settings(max_examples=60, deadline=None)
+@given(flows())
+def test_a_metric_is_allowed_exactly_if_test_had_no_influence_on_it(stages: tuple[Stage, ...]):
+    flow = flow_of(stages)
+    (verdict,) = check(flow)
+    test = {bucket for bucket in SAMPLE if bucket >= 800}
+    found = influences(flow, labels=False)
+    if verdict.code == "NO_PREDICTION":
+        assert test.isdisjoint(found)
+        return
+    leaks = any(test & found[bucket] for bucket in test.intersection(found))
+    assert verdict.allowed == (not leaks)
+    if leaks:
+        first = verdict.refusals[0].path
+        assert first[0].is_estimator
+        assert first[-1] is verdict.variant.prediction
+        assert all(a in b.parents for a, b in pairwise(first))
+
+
+@settings(max_examples=40, deadline=None)
+@given(flows(), st.randoms(use_true_random=False))
+def test_the_order_of_declarations_does_not_matter(stages: tuple[Stage, ...], rng: random.Random):
+    shuffled = list(stages)
+    rng.shuffle(shuffled)
+    flow, project = (
+        flow_of(stages),
+        Project((source(),), tuple(shuffled), flow_of(stages).project.targets),
+    )
+    other = infer(project)
+    ledgers = ledger_of(flow), ledger_of(other)
+    for bucket in SAMPLE:
+        assert provenance(ledgers[0], flow, bucket) == provenance(ledgers[1], other, bucket)
+
+
+@settings(max_examples=40, deadline=None)
+@given(flows(), st.data())
+def test_more_rows_in_a_fit_are_never_less_provenance(stages: tuple[Stage, ...], data):
+    fitted = [
+        n for n, s in enumerate(stages) if s.kind == "estimator" and len(s.fitting.cells) == 1
+    ]
+    once = [n for n in fitted if stages[n].fitting.scheme == "once"]
+    if not once:
+        return
+    number = data.draw(st.sampled_from(once))
+    more = (*stages[:number], stages[number].fit_on("train", "test"), *stages[number + 1 :])
+    flow, wider = flow_of(stages), flow_of(more)
+    ledgers = ledger_of(flow), ledger_of(wider)
+    for bucket in SAMPLE:
+        if flow.variants[0].prediction.available >> bucket & 1:
+            little = provenance(ledgers[0], flow, bucket)
+            much = provenance(ledgers[1], wider, bucket)
+            assert little | much == much
+
+
+# The laws of the join, and what is made of pieces
+
+SPACES = [Space("item", "one"), Space("item", "two"), Space("", "time until 2017-05-01")]
+bits = st.integers(1, ALL)
+fit_sets = st.builds(
+    FitSet, st.dictionaries(st.sampled_from(SPACES), bits, max_size=3), st.just(False)
+) | st.just(UNKNOWN.features)
+provenances = st.builds(
+    Provenance, fit_sets, fit_sets, st.none() | st.integers(1, 9), st.booleans()
+)
+
+
+@given(provenances, provenances, provenances)
+def test_provenances_are_a_semilattice(a: Provenance, b: Provenance, c: Provenance):
+    assert (a | b) | c == a | (b | c)
+    assert a | b == b | a
+    assert a | a == a
+    assert a | NOTHING == a == NOTHING | a
+    assert (a | UNKNOWN).is_unknown
+
+
+@st.composite
+def pieces(draw: st.DrawFn) -> tuple[Piece, ...]:
+    cuts = sorted(draw(st.sets(st.integers(1, 999), max_size=4)))
+    edges = zip([0, *cuts], [*cuts, 1000], strict=True)
+    return tuple(Piece(bitmap(range(*edge)), draw(provenances)) for edge in edges)
+
+
+def at(among: tuple[Piece, ...], bucket: int) -> Provenance:
+    return on(among, 1 << bucket)
+
+
+@given(pieces(), pieces(), st.integers(0, 999))
+def test_an_overlay_joins_row_by_row(one, two, bucket: int):
+    assert at(overlay([one, two], ALL), bucket) == at(one, bucket) | at(two, bucket)
+
+
+@given(pieces(), st.integers(0, 999))
+def test_history_is_all_up_to_a_row(one, bucket: int):
+    assert at(until(one, ALL), bucket) == on(one, bitmap(range(bucket + 1)))
+
+
+# Speed
+
+
+def folds(size: int) -> Iterator[Provider]:
+    for number in range(size):
+        reads = [f"s{number - 1}" if number else "x"]
+        yield estimator(f"s{number}", reads, label="y").cross_fit(5)
+
+
+def in_sample(size: int) -> Iterator[Provider]:
+    for stage in folds(size):
+        assert isinstance(stage, Stage)
+        yield replace(stage, fitting=replace(stage.fitting, scheme="once"))
+
+
+@pytest.mark.parametrize(
+    ("shape", "size"),
+    [
+        (chain, STAGES),
+        (fan_in, STAGES),
+        (diamonds, STAGES),
+        (in_sample, STAGES),
+        (folds, STAGES // 10),
+    ],
+)
+def test_ten_thousand_stages_are_checked_within_a_second(
+    shape: Callable[[int], Iterator[Provider]], size: int
+):
+    stages = tuple(shape(size))
+    given = Source(
+        "src", entity=item, load=load, features={"x": "double", "y": "double"}, version="1"
+    )
+    target = Target("t", outputs=[stages[-1].outputs[0]], label="y", task="binary")
+    flow = infer(Project((given,), stages, (target,)))
+    times = []
+    for _ in range(2):
+        gc.collect()
+        gc.disable()
+        try:
+            began = time.process_time()
+            with shallow_stack():
+                (verdict,) = check(flow)
+            times.append(time.process_time() - began)
+        finally:
+            gc.enable()
+    assert isinstance(verdict, Verdict)
+    print(f"{shape.__name__}: {len(flow.instances):,} instances in {min(times):.2f} s")
+    assert min(times) < 1
