@@ -62,10 +62,10 @@ $(ENVIRONMENT):
 
 $(INSTALLED): $(ENVIRONMENT) pyproject.toml constraints.txt
 	@echo "Installing about 150 packages (1.6 GB on disk): one to three minutes."
-	@$(INSTALL) -e .
+	@$(INSTALL) -e '.[households]'
 	@touch $@
 
 $(INSTALLED_DEV): $(ENVIRONMENT) pyproject.toml constraints.txt
 	@echo "Installing about 170 packages (1.7 GB on disk): one to three minutes."
-	@$(INSTALL) -e '.[dev]'
+	@$(INSTALL) -e '.[dev,households]'
 	@touch $(INSTALLED) $@

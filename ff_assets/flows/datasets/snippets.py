@@ -1,11 +1,11 @@
-"""The example data: VADER's short texts, each rated for sentiment by about twenty people.
+"""VADER's short texts, each rated for sentiment by about twenty people.
 
 Hutto, C.J. & Gilbert, E.E. (2014). VADER: A Parsimonious Rule-based Model for Sentiment Analysis of
 Social Media Text. Eighth International Conference on Weblogs and Social Media (ICWSM-14). MIT
 licence. The authors ship the ratings inside the source distribution of their package, so the
 package installer fetches them, through whatever index or mirror it is set up for.
 
-``python -m ff_assets.flows.datasets`` (or ``make data``) fetches them once; flows read the path.
+They are fetched once; flows read the path.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ff_assets.core.errors import DataError
+from ff_assets.flows.datasets.errors import DatasetError
 from ff_assets.settings import Settings, replacing
 
 if TYPE_CHECKING:
@@ -33,10 +33,6 @@ COLLECTIONS = {
     "editorials": "nytEditorialSnippets_GroundTruth.txt",
 }
 ROWS = 23_703
-
-
-class DatasetError(DataError):
-    """An example data set is missing, could not be fetched, or is not what it should be."""
 
 
 def snippets_path() -> Path:
@@ -145,19 +141,3 @@ def _download(folder: Path) -> Path:
             "is set up for must be reachable and offer it. Then try again with: make data"
         )
     return next(folder.glob("*.tar.gz"))
-
-
-def main() -> None:
-    """Fetch the example data and say what was done."""
-    known = _cache().is_file()
-    if not known:
-        print("Fetching the example data: human-rated short texts, 2.3 MB ...", flush=True)
-    path = fetch_snippets()
-    print(f"{ROWS:,} rated snippets: {path}" + (" (fetched before)" if known else ""))
-
-
-if __name__ == "__main__":
-    try:
-        main()
-    except DatasetError as error:
-        sys.exit(f"error: {error}")
