@@ -8,7 +8,7 @@ digest of all of it is part of the certificate. It shows an edit; it does not sa
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from functools import cached_property
@@ -17,7 +17,7 @@ from typing import Any
 from ff_assets.core.buckets import ranges
 from ff_assets.core.certificate_words import assumptions, not_covered, sentence, unit
 from ff_assets.core.declare import describe
-from ff_assets.core.errors import FeatureFlowError, Location
+from ff_assets.core.errors import FeatureFlowError
 from ff_assets.core.flow import Flow
 from ff_assets.core.honesty import check
 from ff_assets.core.influence import origins, upstream
@@ -44,18 +44,6 @@ class CertificateError(FeatureFlowError):
         code: `NO_CERTIFICATE`, `CERTIFICATE_EDITED`, `CERTIFICATE_INCOMPLETE`,
             `CERTIFICATE_FOREIGN`, `STALE_POLICY`, or why the metric itself is refused.
     """
-
-    def __init__(
-        self,
-        what: str,
-        *,
-        code: str,
-        where: Iterable[tuple[str, Location]] = (),
-        why: str = "",
-        fix: str = "",
-    ) -> None:
-        super().__init__(what, where=where, why=why, fix=fix)
-        self.code = code
 
 
 @dataclass(frozen=True, eq=False)

@@ -43,9 +43,8 @@ class FeatureFlowError(Exception):
         where: declarations that are involved, each as (what it is, where it stands).
         why: the reason, with the evidence that was found.
         fix: what to do about it.
-
-    Attributes:
-        code: names the kind of leak that the error is about; empty for other errors.
+        code: names the kind of leak that the error is about, such as `FIT_OVERLAP`; empty for other
+            errors. Without it, that of the class.
     """
 
     code = ""
@@ -57,7 +56,9 @@ class FeatureFlowError(Exception):
         where: Iterable[tuple[str, Location]] = (),
         why: str = "",
         fix: str = "",
+        code: str = "",
     ) -> None:
+        self.code = code or self.code
         self.what = what
         self.where = tuple(where)
         self.why = why
@@ -127,23 +128,7 @@ class VariantExplosion(DefinitionError):
 
 
 class LeakError(DefinitionError):
-    """A metric cannot be shown to be honest.
-
-    Args:
-        code: the kind of leak, such as `FIT_OVERLAP`.
-    """
-
-    def __init__(
-        self,
-        what: str,
-        *,
-        code: str,
-        where: Iterable[tuple[str, Location]] = (),
-        why: str = "",
-        fix: str = "",
-    ) -> None:
-        super().__init__(what, where=where, why=why, fix=fix)
-        self.code = code
+    """A metric cannot be shown to be honest."""
 
 
 class DataError(FeatureFlowError):

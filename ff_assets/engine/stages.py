@@ -73,14 +73,13 @@ def refuse_mixing(instance: Instance, model: Any) -> None:
     kind: type = type(model)
     mixed = mixing(kind)
     if mixed is not None:
-        error = StageError(
+        raise StageError(
             f"the model of `{instance.name}` mixes rows where it is applied: {mixed.what}.",
             where=[("the model", mixed.location), describe(instance.provider)],
             why=mixed.why,
             fix="do it in the fit, which reads train only, and keep what it learned in the model.",
+            code="ROW_MIXING_AS_TRANSFORMER",
         )
-        error.code = "ROW_MIXING_AS_TRANSFORMER"
-        raise error
 
 
 def missing_fit(instance: Instance, fit: str, path: Path) -> StageError:
