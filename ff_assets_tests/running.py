@@ -29,7 +29,7 @@ from ff_assets.core.instance import Variant
 from ff_assets.core.project import Project
 from ff_assets.core.steps import CELLS, steps_of
 from ff_assets.engine.store import Store
-from ff_assets.engine.versions import engine_version, metrics_version
+from ff_assets.engine.versions import code_versions
 from ff_assets.settings import Settings
 
 # Java's second compiler takes half of the time of runs as short as these, and pays off in none.
@@ -206,7 +206,7 @@ class WholeRun:
     def fingerprints(self) -> Fingerprints:
         """Of every instance, made anew."""
         versions = {source.name: str(source.version) for source in self.project.sources}
-        made = Fingerprints(versions, engine_version(), metrics_version())
+        made = Fingerprints(versions, **code_versions())
         made.add(self.flow.instances)
         return made
 

@@ -221,11 +221,7 @@ def test_no_label_in_test(home: Home, tmp_path: Path) -> None:
     ran = run_with_labels(home, tmp_path, in_cell("test", None))
 
     refused(ran, "NoMetric", "`sentiment` has no metric on test", "return Target(")
-    assert set(ran.assets) == {
-        "models/sentiment_model",
-        "features/sentiment",
-        "evaluations/severity_evaluation",
-    }
+    assert set(ran.assets) == {"evaluations/severity_evaluation"}
 
 
 def test_one_class_in_test(home: Home, tmp_path: Path) -> None:
@@ -234,8 +230,7 @@ def test_one_class_in_test(home: Home, tmp_path: Path) -> None:
     error = refused(ran, "NoMetric", "`sentiment` has no metric on test", "return Target(")
     assert "1" in error["what"] + error["why"]
     assert error["code"] == "NO_METRIC"
-    assert "features/sentiment" in ran.assets
-    assert "registry/sentiment_registered" not in ran.assets
+    assert set(ran.assets) == {"evaluations/severity_evaluation"}  # nothing was fitted for it
 
 
 # Stages -------------------------------------------------------------------------------------------

@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 
-from ff_assets import Source, Target
+from ff_assets import HashSplit, Source, Target
 from ff_assets.core.certificate import claims, verify
 from ff_assets.core.flow import infer
+from ff_assets.core.instance import Variant
 from ff_assets.core.project import Project
 from ff_assets.core.steps import CELLS
 from ff_assets.engine.certify import certify
@@ -72,7 +73,7 @@ def test_the_evaluation_shows_its_certificates(first: tuple[Home, Ran]) -> None:
         "reviews": first[1].assets["sources/reviews"]["train"]["fingerprint"],
     }
     assert any("is stored in the bucket" in check for check in found["checks"])
-    assert any("records of all models" in check for check in found["checks"])
+    assert any("each fit was given were counted" in check for check in found["checks"])
     assert not any("found its" in check for check in found["checks"])  # there is one entity only
     rows = shown["provenance"].splitlines()
     assert len(rows) == 2 + len(found["chain"])
@@ -211,16 +212,17 @@ def test_only_checks_that_were_made_are_listed(tmp_path: Path) -> None:
 
     assert "Every order has found its customer." in checks()
     assert "hold the same keys" not in checks()
-    assert "records of all models" not in checks()
+    assert "each fit was given" not in checks()
     for keys in ("l", "k"):
         for cell in CELLS:
             record(store.table_path("ages") / f"cell={cell}", keys="k")
             record(store.table_path("other") / f"cell={cell}", keys=keys)
         same = "The sources ages, other hold the same keys, foreign keys and times." in checks()
         assert same is (keys == "k")
-    for rows in ("0-999", "0-799"):
-        record(store.model_path("action"), fits={"": rows})
-        assert ("records of all models" in checks()) is (rows == "0-799")
+    for last in (999, 799):
+        observed = {"rows": 7, "buckets": [[0, 3], [5, last]]}
+        record(store.model_path("action"), observed={"": observed})
+        assert ("each fit was given" in checks()) is (last == 799)
 
 
 # Wear
@@ -275,6 +277,24 @@ def test_rows_and_labels_wear_for_themselves(tmp_path: Path) -> None:
     assert note_read(store, mine, "e2") == Wear(2, 1)
     assert note_read(store, same, "e3") == Wear(3, 2)
     assert note_read(store, other, "e4") == Wear(1, 1)
+
+
+def test_dividing_train_otherwise_makes_no_fresh_test(tmp_path: Path) -> None:
+    def divided(**cells: range) -> Variant:
+        project = Project(
+            (people(),), (label_free, action), (target(),), split=HashSplit(cells=cells)
+        )
+        (variant,) = infer(project).variants
+        return variant
+
+    store = Store(tmp_path)
+    two = divided(train=range(800), test=range(800, 1000))
+    three = divided(train=range(700), validation=range(700, 800), test=range(800, 1000))
+    other = divided(train=range(700), test=range(700, 1000))
+
+    assert note_read(store, two, "e1") == Wear(1, 1)
+    assert note_read(store, three, "e2") == Wear(2, 1)
+    assert note_read(store, other, "e3") == Wear(1, 1)
 
 
 def test_a_line_that_a_killed_process_left_counts_as_a_read(tmp_path: Path) -> None:

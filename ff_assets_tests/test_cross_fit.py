@@ -21,7 +21,7 @@ from ff_assets.core.flow import infer
 from ff_assets.core.instance import Instance
 from ff_assets.core.project import Project
 from ff_assets.core.split import TRAIN, HashSplit, bucket
-from ff_assets.engine.versions import engine_version, metrics_version
+from ff_assets.engine.versions import code_versions
 from ff_assets_tests.running import Home, Ran
 
 pytestmark = pytest.mark.xdist_group("cross_fit")
@@ -108,11 +108,8 @@ def stored(home: Home, given: Project, name: str) -> dict[int, Row]:
 
 def found(given: Project, name: str) -> tuple[Fingerprints, Instance]:
     flow = infer(given)
-    prints = Fingerprints(
-        {source.name: str(source.version) for source in given.sources},
-        engine_version(),
-        metrics_version(),
-    )
+    versions = {source.name: str(source.version) for source in given.sources}
+    prints = Fingerprints(versions, **code_versions())
     prints.add(flow.instances)
     return prints, next(i for i in flow.instances if i.name == name)
 

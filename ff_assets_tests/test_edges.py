@@ -137,6 +137,79 @@ def test_a_table_of_train_may_feed_a_model() -> None:
     assert definitions.resolve_asset_graph().has(ranking.key)
 
 
+# Models with partitions
+
+DAYS = dg.StaticPartitionsDefinition(["monday", "tuesday"])
+BY_DAY = dg.MultiPartitionsDefinition({"day": DAYS, "cell": CELL_PARTITIONS})
+EVERY = dg.AllPartitionMapping()
+
+
+@pytest.mark.parametrize("kind", ["model", "sparkml", "mlflow"])
+def test_a_model_for_each_cell_would_be_fitted_on_test(kind: str) -> None:
+    error = refused(reading_all({kind, "python"}, partitions_def=CELL_PARTITIONS))
+    assert error.what == "the model `ranking` reads train and test of `features/hashed`."
+    assert "Dagster then takes for each partition the cell of its name" in error.why
+    assert "one that only applies a model has no kind of a model" in error.fix
+
+
+@pytest.mark.filterwarnings("ignore::dagster.BetaWarning")
+def test_nor_may_cells_be_one_dimension_of_a_models_partitions() -> None:
+    refused(reading_all({"model"}, partitions_def=BY_DAY))
+
+
+@pytest.mark.parametrize(
+    "partitions",
+    [CELL_PARTITIONS, DAYS, dg.DynamicPartitionsDefinition(name="shops")],
+    ids=["cells", "days", "shops"],
+)
+def test_models_with_partitions_may_all_be_fitted_on_train(
+    partitions: dg.PartitionsDefinition[str],
+) -> None:
+    def model(mapping: dg.PartitionMapping) -> dg.AssetsDefinition:
+        @dg.asset(
+            name="ranking",
+            kinds={"model"},
+            deps=[dg.AssetDep(VECTOR, partition_mapping=mapping)],
+            partitions_def=partitions,
+        )
+        def made() -> None: ...
+
+        return made
+
+    load(model(TRAIN))
+    assert "reads train and test" in refused(model(EVERY)).what
+
+
+def test_train_of_a_fork_s_own_table_must_be_made_from_train() -> None:
+    def cells(mapping: dg.PartitionMapping | None) -> dg.AssetsDefinition:
+        @dg.asset(
+            name="cells",
+            deps=[dg.AssetDep(VECTOR, partition_mapping=mapping)],
+            partitions_def=CELL_PARTITIONS,
+        )
+        def made() -> None: ...
+
+        return made
+
+    @dg.asset(kinds={"model"}, deps=[dg.AssetDep(dg.AssetKey("cells"), partition_mapping=TRAIN)])
+    def on_train() -> None: ...
+
+    load(cells(None), on_train)
+    error = refused(cells(EVERY), on_train)
+    assert error.what == (
+        "the model `on_train` reads train and test of `features/hashed` through `cells`."
+    )
+
+
+def test_a_table_by_day_in_between_hides_nothing() -> None:
+    @dg.asset(
+        deps=[dg.AssetDep(VECTOR, partition_mapping=EVERY)], partitions_def=DAYS, name="table"
+    )
+    def by_day() -> None: ...
+
+    assert refused(by_day, copy, ranking).what.endswith("through `table`.")
+
+
 # What does not fit
 
 
@@ -145,7 +218,7 @@ def test_a_table_of_train_may_feed_a_model() -> None:
     [
         reading_all({"python"}),
         reading_all({"mlflow", "evaluation"}),
-        reading_all({"mlflow", "model"}, partitions_def=CELL_PARTITIONS),
+        reading_all({"spark", "table"}, partitions_def=CELL_PARTITIONS),
     ],
     ids=["a report", "a measurement", "scores by cell"],
 )

@@ -130,7 +130,7 @@ dated = stage(
 later = stage(
     LogisticRegression, featuresCol="dated_profile", labelCol="redeemed", predictionCol="later"
 )
-SPLIT = TimeSplit("2017-08-01", embargo="20d")
+SPLIT = TimeSplit("2017-08-01", embargo="20d", validation="30d")
 by_time = Target("by_time", outputs=["later"], label="redeemed", task="binary", split=SPLIT)
 
 
@@ -199,7 +199,7 @@ def test_a_household_feature_is_computed_once_for_each_household(run: Any) -> No
 
 def test_an_offer_sees_what_was_before_it_on_both_sides_of_the_cutoff(run: Any) -> None:
     dated_at = {o["offer_id"]: (o["household_id"], o["offered_at"]) for o in ROWS["offers"]}
-    for name in ("recent", "recent[until_20170801]"):
+    for name in ("recent", f"recent[{SPLIT.name}]"):
         rows = table(run, name)
         assert len(rows) == 900
         for key, row in rows.items():
@@ -214,7 +214,11 @@ def test_by_time_nothing_of_the_embargo_is_fitted_or_measured(run: Any) -> None:
     metrics = run[2].assets["evaluations/by_time_evaluation"][""]
     days = [o["offered_at"] for o in ROWS["offers"]]
     assert metrics["rows_test"] == sum(day >= date(2017, 8, 1) for day in days)
-    assert metrics["rows_train"] == sum(day < date(2017, 7, 12) for day in days)
+    validation = [day for day in days if date(2017, 6, 12) <= day < date(2017, 7, 12)]
+    assert metrics["rows_validation"] == len(validation) > 50
+    assert metrics["rows_train"] == sum(day < date(2017, 5, 23) for day in days)
+    (model,) = (line for line in metrics["certificate"]["chain"] if line["name"] == "later")
+    assert [fit["buckets"] for fit in model["fits"]] == [[[0, 429]]]
     cells = {row["offered_at"]: row["cell"] for row in table(run, "later").values()}
     assert {cell for day, cell in cells.items() if day >= date(2017, 8, 1)} == {TEST}
 

@@ -9,7 +9,8 @@ from pyspark.sql import SparkSession
 
 from ff_assets import Entity, Source
 from ff_assets.core.split import HashSplit
-from ff_assets.engine.sources import StagedSource, stage_source
+from ff_assets.engine.source_checks import StagedSource
+from ff_assets.engine.sources import stage_source
 from ff_assets.engine.store import Store
 
 pytestmark = pytest.mark.xdist_group("small")  # with others that need Spark

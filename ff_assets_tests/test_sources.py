@@ -16,13 +16,9 @@ from ff_assets import Entity, HashSplit, Source, TimeSplit
 from ff_assets.core.cells import BUCKET, CELL, TEST, TRAIN
 from ff_assets.core.errors import DataError, DefinitionError
 from ff_assets.core.split import Split, bucket
-from ff_assets.engine.sources import (
-    StagedSource,
-    bucket_column,
-    cell_column,
-    checked,
-    stage_source,
-)
+from ff_assets.engine.regions import bucket_column, cell_column
+from ff_assets.engine.source_checks import StagedSource, checked
+from ff_assets.engine.sources import stage_source
 from ff_assets.engine.store import Staging, Store
 
 pytestmark = pytest.mark.xdist_group("small")

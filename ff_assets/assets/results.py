@@ -64,6 +64,7 @@ def record_metadata(
             shown[name] = dg.MetadataValue.float(value)
         for name, result in cells.items():
             shown[f"rows_{name}"] = dg.MetadataValue.int(result["rows"])
+            shown[f"unlabelled_{name}"] = dg.MetadataValue.int(result["unlabelled"])
     if step.kind is Kind.REGISTRATION:
         shown["registered_model"] = dg.MetadataValue.text(record.details["model_uri"])
         shown["version"] = dg.MetadataValue.int(record.details["version"])
@@ -104,17 +105,23 @@ def provenance_table(certificate: Mapping[str, Any]) -> str:
 def metrics_table(cells: Mapping[str, Any]) -> str:
     """Metrics as a Markdown table, short enough for Dagster to show it in place."""
     names = list(dict.fromkeys(name for cell in cells.values() for name in cell["metrics"]))
-    lines = [f"| metric | {' | '.join(cells)} | 95% interval |", "|---" * (len(cells) + 2) + "|"]
+    spread = [cell for cell in ("validation", "test") if cell in cells]
+    head = ["metric", *cells, *(f"95% interval on {cell}" for cell in spread)]
+    lines = [head, ["---"] * len(head)]
     for name in names:
-        test = cells["test"]["metrics"].get(name)
-        interval = (
-            f"{test['low']:.4f} to {test['high']:.4f}" if test and test["low"] is not None else ""
-        )
         found = [cell["metrics"].get(name) for cell in cells.values()]
-        values = " | ".join(f"{m['value']:.4f}" if m else "" for m in found)
-        lines.append(f"| {name} | {values} | {interval} |")
-    rows = " | ".join(f"{cell['rows']:,}" for cell in cells.values())
-    return "\n".join([*lines, f"| rows | {rows} | |"])
+        values = [f"{m['value']:.4f}" if m else "" for m in found]
+        lines.append([name, *values, *(_interval(cells[c]["metrics"].get(name)) for c in spread)])
+    for count in ("rows", "unlabelled"):
+        counts = [f"{cell[count]:,}" for cell in cells.values()]
+        lines.append([count, *counts, *("" for _ in spread)])
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _interval(metric: Mapping[str, Any] | None) -> str:
+    if metric is None or metric["low"] is None:
+        return ""
+    return f"{metric['low']:.4f} to {metric['high']:.4f}"
 
 
 def summary(finished: Finished, total_seconds: float) -> str:

@@ -14,7 +14,7 @@ from ff_assets.core.operations import AggregateOperation, SparkOperation
 from ff_assets.core.stage import Stage
 from ff_assets.core.steps import CELLS, Kind, Step, steps_of
 from ff_assets.engine.columns import private_columns
-from ff_assets.engine.plan import table_instances
+from ff_assets.engine.plan import fit_cells, table_instances
 
 CELL_PARTITIONS = dg.StaticPartitionsDefinition(list(CELLS))
 
@@ -150,15 +150,14 @@ def _drawn(step: Step) -> list[Step]:
 
 
 def _dep(step: Step, parent: Step) -> dg.AssetDep:
-    """An edge; that of a model names the cells it is fitted on, which is train, and nothing else.
+    """An edge; that of a model names the cells with the rows it is fitted on, and nothing else.
 
     Other edges keep Dagster's defaults, cell to cell, and all cells for what has none. An op
     can hold only one explicit mapping for each asset that it reads.
     """
-    if step.kind is not Kind.MODEL:
+    if step.kind is not Kind.MODEL or not parent.has_cells:
         return dg.AssetDep(asset_key(parent))
-    cells = step.instance.stage.fitting.cells
-    mapping = dg.SpecificPartitionsPartitionMapping(list(cells))
+    mapping = dg.SpecificPartitionsPartitionMapping(list(fit_cells(step.instance)))
     return dg.AssetDep(asset_key(parent), partition_mapping=mapping)
 
 
@@ -206,7 +205,8 @@ def _fitted_on(instance: Instance) -> str:
         return f"slice {fitting.index + 1} of {fitting.count} of {cells}"
     if fitting.scheme == "once":
         return cells
-    return f"{cells}, {len(instance.fits)} times: once for all of it, else without what it is for"
+    times = f"{cells}, {len(instance.fits)} times: once for all of it, else without"
+    return f"{times} {'folds' if instance.is_nested else 'what it is for'}"
 
 
 def _parameters(stage: Stage) -> str:
@@ -223,8 +223,8 @@ def _describe_variant(step: Step) -> str:
     own = target.description or ""
     if step.kind is Kind.EVALUATION:
         return _paragraphs(
-            f"Metrics of `{variant.name}` ({target.task}, truth: `{target.label}`) on train and "
-            "test; 95% intervals on test.",
+            f"Metrics of `{variant.name}` ({target.task}, truth: `{target.label}`) on "
+            f"{', '.join(variant.split.cells)}; 95% intervals on all but train.",
             own,
             f"Pipeline: {chain}",
         )

@@ -16,12 +16,11 @@ from ff_assets.core.flow import Flow
 from ff_assets.core.instance import Instance, Variant
 from ff_assets.core.steps import CELLS, Kind, Step, steps_of, steps_of_target
 from ff_assets.engine.plan import Plan, make_plan
-from ff_assets.engine.sources import stated_version
 from ff_assets.engine.store import Store
 from ff_assets.engine.versions import (
-    engine_version,
+    code_versions,
     instances_of,
-    metrics_version,
+    stated_version,
     unversioned_sources,
     upstream,
 )
@@ -151,7 +150,7 @@ def plan_project(target: str | None) -> Planned:
         for i in instances
         if i.is_source
     }
-    fingerprints = Fingerprints(versions, engine_version(), metrics_version())
+    fingerprints = Fingerprints(versions, **code_versions())
     fingerprints.add(instances)
     plan = make_plan(flow, dict.fromkeys(steps, CELLS), fingerprints, Store(Settings.load().store))
     behind = set(unread)

@@ -74,16 +74,20 @@ class Ran:
 
     def print(self, console: Console) -> None:
         table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-        for name in ("variant", "on test", "95% interval", "rows", "seconds", "steps", "model"):
+        rows = [self._row(variant) for variant in self._variants()]
+        validated = ["on validation"] if any(r["validation"] is not None for r in rows) else []
+        shown = ("on test", "95% interval", "rows", "seconds", "steps", "model")
+        for name in ("variant", *validated, *shown):
             # On a narrow screen names go on in the next line; numbers are never cut.
             table.add_column(name, no_wrap=name not in ("variant", "model"), overflow="fold")
-        for variant in self._variants():
-            row = self._row(variant)
+        for row in rows:
+            chosen_by = "" if row["validation"] is None else f"{row['validation']:.4f}"
             low_high = row["interval"]
             parts = ["computed", "reused", "not done"]
             counts = ", ".join(f"{row[part]} {part}" for part in parts if row[part])
             table.add_row(
                 escape(row["variant"]),
+                *([chosen_by] if validated else ()),
                 "[red]none[/]" if row["value"] is None else f"{row['metric']} {row['value']:.4f}",
                 f"{low_high[0]:.4f} to {low_high[1]:.4f}" if low_high else "",
                 f"{row['rows']:,}" if row["rows"] else "",
@@ -93,7 +97,7 @@ class Ran:
             )
         console.print()
         console.print(table)
-        if any(self._row(variant)["seconds"] for variant in self._variants()):
+        if any(row["seconds"] for row in rows):
             console.print("\nseconds: work on the variant's steps, those it shares included")
         colour = "green" if self.exit_code == 0 else "red"
         console.print(
@@ -116,6 +120,7 @@ class Ran:
         return {
             "variant": variant.name,
             "metric": metric,
+            "validation": evaluation.get(f"{metric}_validation"),
             "value": evaluation.get(f"{metric}_test"),
             "interval": None if low is None else [low, evaluation[f"{metric}_test_high"]],
             "rows": evaluation.get("rows_test"),

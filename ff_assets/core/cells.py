@@ -3,4 +3,14 @@
 CELL = "cell"  # partitions stored tables
 BUCKET = "_bucket"  # stands beside it; no feature begins with an underscore
 TRAIN = "train"
+VALIDATION = "validation"  # optional: where one of several variants is chosen
 TEST = "test"
+
+
+def stored_with(cell: str) -> str:
+    """The cell of stored tables, and partition, that holds the rows of a cell of the split.
+
+    Rows of validation are stored with train, as all are that are not of test. Their buckets keep
+    them out of fits.
+    """
+    return TEST if cell == TEST else TRAIN

@@ -28,7 +28,7 @@ from ff_assets.core.split import Split
 from ff_assets.core.verdict import Verdict
 from ff_assets.core.why import Line, why
 
-FORMAT = 1
+FORMAT = 2
 Certificate = Mapping[str, Any]
 
 _NO_CERTIFICATE = "NO_CERTIFICATE"
@@ -126,6 +126,8 @@ class Facts:
         reads: how often the rows have been read for a metric, and by how many variants; `None`
             for parts of train.
         checks: the checks that were made, as sentences.
+        observed: of every estimator whose model is still there, what each of its fits was given:
+            name of the fit -> number of rows, and the buckets that they were in.
     """
 
     evaluation: str
@@ -136,6 +138,7 @@ class Facts:
     fingerprints: Mapping[Instance, str]
     reads: Mapping[str, int] | None
     checks: tuple[str, ...]
+    observed: Mapping[Instance, Mapping[str, Mapping[str, Any]]]
 
 
 def claims(flow: Flow) -> dict[Variant, tuple[Claim, ...]]:
@@ -154,12 +157,16 @@ def certificate(claim: Claim, facts: Facts) -> dict[str, Any]:
     """The certificate of a metric, as plain JSON values; the sentence comes first."""
     content, variant = claim.content, claim.verdict.variant
     prints = {instance.name: found for instance, found in facts.fingerprints.items()}
+    observed = {instance.name: found for instance, found in facts.observed.items()}
     counted = {"rows": facts.rows, "unlabelled": facts.unlabelled, "groups": facts.groups}
     body = {
         "sentence": sentence(claim.verdict, rows=facts.rows, groups=facts.groups),
         **content,
         "evaluated": content["evaluated"] | counted,
-        "chain": [line | {"fingerprint": prints[line["name"]]} for line in content["chain"]],
+        "chain": [
+            line | {"fingerprint": prints[line["name"]], "fits": _given(line, observed)}
+            for line in content["chain"]
+        ],
         "metrics": facts.metrics,
         "reads": facts.reads,
         "checks": list(facts.checks),
@@ -168,6 +175,14 @@ def certificate(claim: Claim, facts: Facts) -> dict[str, Any]:
     }
     plain: dict[str, Any] = json.loads(json.dumps(body))
     return plain | {"digest": digest(plain)}
+
+
+def _given(
+    line: Mapping[str, Any], observed: Mapping[str, Mapping[str, Any]]
+) -> list[dict[str, Any]]:
+    """The fits of a stage as they are declared, each with what it was given if that is known."""
+    given = {name or "all": found for name, found in observed.get(line["name"], {}).items()}
+    return [fit | {"observed": given.get(fit["name"])} for fit in line["fits"]]
 
 
 def digest(plain: Any) -> str:

@@ -111,17 +111,20 @@ class Target:
 
     Args:
         name: unique among targets; also the name of the registered model.
-        outputs: features to derive; the first is the prediction that is measured.
+        outputs: features to derive; the first is the prediction that is measured. None of them
+            may be made from the label, or come from a fit on rows that are certified.
         keep: features to keep beside the predictions.
         label: the feature that holds the truth. Rows where it is null are not measured.
         task: `binary`, `multiclass` or `regression`; decides the metrics.
         entity: what is predicted about; needed only where the names leave it open.
-        split: the split policy of its rows; the project's own if it is left out.
-        certify: the parts of the data for which an honest metric is wanted: `test`, or a fold of
-            the cross-fitted prediction (`fold_0`) or block of the ordered one (`block_2`).
+        split: the split policy of its rows; the project's if it is left out, which is the one in
+            the flow modules that no target names.
+        certify: the parts of the data for which an honest metric is wanted: `test`, `validation`
+            if the split has it, or a fold of the cross-fitted prediction (`fold_0`) or block of
+            the ordered one (`block_2`).
         select_on: the part whose metric decides which variant is the champion, in the words of
             `certify`, or `folds` for all folds or blocks. It must not be among what is certified:
-            the best of several is better there by luck alone.
+            the best of several is better there by luck alone. `validation` is there for it.
         choose: feature -> names of the providers that may be used for it.
         max_variants: more variants than this are refused.
         owner: `team:nlp` or an e-mail address.

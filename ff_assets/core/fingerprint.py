@@ -54,7 +54,7 @@ def declaration_digest(provider: Provider, split: Split, fits: Sequence[Fit] = (
         )
     described = _operation(provider.operation) | {"writes": provider.outputs}
     if fits:
-        described["fits"] = [[fit.name, fit.region, fit.serves] for fit in fits]
+        described["fits"] = [[fit.name, fit.region, fit.serves, fit.context] for fit in fits]
     return digest(described)
 
 
@@ -91,13 +91,16 @@ class Fingerprints:
     Args:
         data_versions: source name -> version of its data.
         engine: the version of the engine; another one may compute other values.
+        reading: the version of the code that reads sources and divides their rows.
         metrics: the version of the code that evaluates.
     """
 
-    def __init__(self, data_versions: Mapping[str, str], engine: str, metrics: str) -> None:
-        self._metrics = metrics
+    def __init__(
+        self, data_versions: Mapping[str, str], *, engine: str, reading: str, metrics: str
+    ) -> None:
         self._data_versions = data_versions
         self._engine = engine
+        self._reading = reading
         self._metrics = metrics
         self._known: dict[Instance, str] = {}
 
@@ -110,6 +113,7 @@ class Fingerprints:
             }
             if isinstance(provider, Source):
                 parts["data"] = self._data_versions[provider.name]
+                parts["reading"] = self._reading
             else:
                 parts["engine"] = self._engine
                 parts["inputs"] = {f: self._known[i] for f, i in instance.inputs.items()}

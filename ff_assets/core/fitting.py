@@ -2,11 +2,15 @@
 
 The schemes for chains of estimators are those of stacked generalisation (Wolpert, Neural Networks
 5, 1992): out-of-fold features for the rows that later stages learn from, and the fit on all of
-train for new rows.
+train for new rows. Nested, as in double cross-validation (Stone, Journal of the Royal Statistical
+Society B 36, 1974), the fits of a whole chain are indexed by the set of folds that all of them
+leave out: a *context*.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from itertools import combinations
 from typing import Literal
 
 from ff_assets.core.buckets import parts
@@ -29,6 +33,8 @@ class Fitting:
         count: number of folds, blocks or slices.
         index: which slice, from 0.
         serve_only: whether its output must never feed an evaluation.
+        nested: of folds, whether the nested stages that it reads leave out the folds that a fit
+            of it leaves out.
     """
 
     cells: tuple[str, ...] = (TRAIN,)
@@ -36,10 +42,7 @@ class Fitting:
     count: int = 1
     index: int = 0
     serve_only: bool = False
-
-    def describe(self) -> list[object]:
-        """As plain values, for fingerprints."""
-        return [list(self.cells), self.scheme, self.count, self.index]
+    nested: bool = False
 
 
 @dataclass(frozen=True)
@@ -49,14 +52,18 @@ class Fit:
     Attributes:
         name: `""` for the fit that serves all rows without a fit of their own, `fold_2`, ...
         region: the buckets whose rows it reads, as a bitmap.
-        serves: the buckets whose rows it is applied to.
+        serves: the buckets whose rows it is applied to; none if only later fits read its output.
+        context: of a nested estimator, the folds that it leaves out, as a bitmap. It is fitted on
+            what its inputs are in this context.
     """
 
     name: str
     region: int
     serves: int
+    context: int = 0
 
 
+@lru_cache(maxsize=256)
 def fits(fitting: Fitting, split: Split, available: int, readable: int) -> tuple[Fit, ...]:
     """The fits of an estimator; the one that serves all other rows comes last.
 
@@ -76,12 +83,41 @@ def fits(fitting: Fitting, split: Split, available: int, readable: int) -> tuple
     made: list[Fit] = []
     for number, part in enumerate(divided):
         if fitting.scheme == "folds":
-            made.append(Fit(f"fold_{number}", readable & ~part, part & available))
+            context = part if fitting.nested else 0
+            made.append(Fit(f"fold_{number}", readable & ~part, part & available, context))
         else:
             before = sum(divided[:number]) & readable  # the parts are disjoint
             if before:
                 made.append(Fit(f"block_{number}", before, part & available))
     return (*made, Fit(WHOLE, readable, available & ~region))
+
+
+@lru_cache(maxsize=256)
+def deepened(made: tuple[Fit, ...], most: int) -> tuple[Fit, ...]:
+    """The fits of a nested estimator, with those that leave out up to `most` folds at once."""
+    *folds, whole = made
+    deeper = []
+    for count in range(2, most + 1):
+        for numbers in combinations(range(len(folds)), count):
+            context = sum(folds[number].context for number in numbers)  # folds are disjoint
+            name = f"folds_{'_'.join(map(str, numbers))}"
+            deeper.append(Fit(name, whole.region & ~context, 0, context))
+    return (*folds, *deeper, whole)
+
+
+def serving(made: Sequence[Fit], context: int) -> list[tuple[Fit, int]]:
+    """The fits whose outputs are an estimator's values in a context, each with its rows.
+
+    In a context, a row of a fold gets what no fit has made that read this fold or those of the
+    context; the fits of an estimator that is not nested serve the same rows in every context.
+    """
+    by_context = {fit.context: fit for fit in made} if context else {}
+    is_nested = len(by_context) > 1
+    return [
+        (by_context[context | fit.context] if is_nested else fit, fit.serves)
+        for fit in made
+        if fit.serves
+    ]
 
 
 def served(made: Sequence[Fit]) -> int:

@@ -20,6 +20,7 @@ from ff_assets.core.entities import Entity, finest
 from ff_assets.core.errors import DefinitionError, nearest
 from ff_assets.core.fitting import Fit, fits, served
 from ff_assets.core.instance import Instance, Variant
+from ff_assets.core.nesting import nest
 from ff_assets.core.operations import AggregateOperation
 from ff_assets.core.project import Node, Project, Use
 from ff_assets.core.split import Split, TimeSplit
@@ -54,7 +55,8 @@ def infer(project: Project) -> Flow:
         CyclicFlow: a wanted feature can only be derived from itself.
         MixedEntities: a stage reads features of two entities.
         VariantExplosion: a target has more variants than its `max_variants`.
-        DefinitionError: a target does not say which of several entities it is about.
+        DefinitionError: a target does not say which of several entities it is about, or nested
+            estimators do not go together.
     """
     derived: list[_Derived] = []
     unusable: dict[str, str] = {}
@@ -67,6 +69,7 @@ def infer(project: Project) -> Flow:
         unusable |= graph.unusable()
     builder = _Builder(project, derived)
     instances = builder.named_instances()
+    nest(instances)
     used = {instance.provider.name for instance in instances}
     return Flow(
         project=project,

@@ -1,13 +1,15 @@
 """What lies upstream of a prediction: instances, and the features that it is made from."""
 
+import weakref
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from ff_assets.core.flow import Flow
 from ff_assets.core.instance import Instance
 from ff_assets.core.ledger import Label, Ledger, made_from
 from ff_assets.core.operations import AggregateOperation
+from ff_assets.core.split import HashSplit
 
 Readers = dict[Instance, Instance | None]
 
@@ -45,12 +47,20 @@ class Origins:
     """The features that a value is made from by applications: of sources, and aggregates.
 
     Attributes:
-        features: these features.
+        features: these features, nearest first.
         readers: what reads them on a shortest path to the value.
     """
 
     features: tuple[Label, ...]
     readers: dict[_Node, _Node | None]
+
+    @property
+    def of_sources(self) -> tuple[Label, ...]:
+        return tuple((i, name) for i, name in self.features if i.is_source)
+
+    @property
+    def of_aggregates(self) -> tuple[Label, ...]:
+        return tuple((i, name) for i, name in self.features if not i.is_source)
 
     def path(self, feature: Label) -> tuple[Instance, ...]:
         """The instances from such a feature to the value."""
@@ -62,14 +72,25 @@ class Origins:
         return tuple(path)
 
 
-def origins(instance: Instance, feature: str, ledger: Ledger | None = None) -> Origins:
+def through_all(instance: Instance, feature: str) -> bool:  # noqa: ARG001  # says so of every one
+    """Go on through every aggregate, to what it sums up."""
+    return True
+
+
+def through_none(instance: Instance, feature: str) -> bool:  # noqa: ARG001  # says so of every one
+    """End at aggregates."""
+    return False
+
+
+def origins(
+    instance: Instance, feature: str, passes: Callable[[Instance, str], bool] = through_all
+) -> Origins:
     """What a value is made from.
 
     Args:
-        ledger: tells which aggregates sum up labels too early; with it the walk goes on through
-            aggregates that may tell of a row's own values. Without it, it ends at aggregates.
+        passes: whether the walk goes on through a feature of an aggregate.
     """
-    start = _node(instance, feature)
+    start = node_of(instance, feature)
     readers: dict[_Node, _Node | None] = {start: None}
     features: list[Label] = []
     agenda = deque([start])
@@ -81,22 +102,23 @@ def origins(instance: Instance, feature: str, ledger: Ledger | None = None) -> O
             names = current.stage.inputs
         else:
             features.append((current, name))
-            if ledger and not current.is_source and not _only_past(current, name, ledger):
+            if not current.is_source and passes(current, name):
                 names = made_from(current, name)
         for read in names:
-            parent = _node(current.inputs[read], read)
+            parent = node_of(current.inputs[read], read)
             if parent not in readers:
                 readers[parent] = node
                 agenda.append(parent)
     return Origins(tuple(features), readers)
 
 
-def _node(instance: Instance, feature: str) -> _Node:
+def node_of(instance: Instance, feature: str) -> _Node:
+    """What is walked as one: a feature of a source or aggregate, else all that a stage makes."""
     is_single = instance.is_source or isinstance(instance.stage.operation, AggregateOperation)
     return (instance, feature if is_single else None)
 
 
-def _only_past(instance: Instance, feature: str, ledger: Ledger) -> bool:
+def only_past(ledger: Ledger, instance: Instance, feature: str) -> bool:
     """Whether an aggregate's feature tells only what was known before a row's own time."""
     operation = instance.stage.operation
     assert isinstance(operation, AggregateOperation)
@@ -106,22 +128,35 @@ def _only_past(instance: Instance, feature: str, ledger: Ledger) -> bool:
     return not any(
         origin.is_source and name in origin.source.labels and operation.of.is_below(origin.entity)
         for read in made_from(instance, feature)
-        for origin, name in origins(instance.inputs[read], read).features
+        for origin, name in origins(instance.inputs[read], read, through_none).features
     )
 
 
+_LEDGERS: dict[int, Ledger] = {}  # by the id of a flow, as long as it lives
+
+
 def ledger_of(flow: Flow) -> Ledger:
-    """The provenance of all instances of a flow.
+    """The provenance of all instances of a flow, made once for each flow.
 
     Labels are what sources declare as such, what targets measure by, and what alone determines
     these.
     """
+    key = id(flow)  # a flow holds mappings, so it has no hash
+    if key not in _LEDGERS:
+        _LEDGERS[key] = _made_ledger(flow)
+        weakref.finalize(flow, _LEDGERS.pop, key, None)
+    return _LEDGERS[key]
+
+
+def _made_ledger(flow: Flow) -> Ledger:
     labels: set[Label] = set()
     for variant in flow.variants:
         if variant.target.label is not None:
             label = variant.features[variant.target.label], variant.target.label
             labels.add(label)
-            behind = origins(*label).features
-            if len(behind) == 1:
-                labels.update(behind)
-    return Ledger(flow.instances, labels, flow.project.split.salt)
+            for behind in (origins(*label, through_none).features, origins(*label).of_sources):
+                if len(behind) == 1:
+                    labels.update(behind)
+    split = flow.project.split
+    salt = split.salt if isinstance(split, HashSplit) else HashSplit().salt
+    return Ledger(flow.instances, labels, salt)

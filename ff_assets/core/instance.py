@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from ff_assets.core.declare import Provider, Source, Target
 from ff_assets.core.entities import Entity, finest
-from ff_assets.core.fitting import Fit
+from ff_assets.core.fitting import Fit, serving
 from ff_assets.core.split import Split
 from ff_assets.core.stage import Stage
 
@@ -24,6 +24,8 @@ class Instance:
             derivations differ.
         fits: the fits of an estimator, that of all other rows last; none for other stages.
         available: the buckets whose rows it has values for, as a bitmap.
+        contexts: the sets of folds, as bitmaps, without which nested estimators read its values,
+            where these depend on what is left out; set by `infer`.
         spine: for an aggregate, the source that says for which rows it has values.
         name: unique among instances, such as `sentiment[tfidf]`; set by `infer`.
     """
@@ -37,6 +39,7 @@ class Instance:
     fits: tuple[Fit, ...]
     available: int
     spine: "Instance | None" = None
+    contexts: tuple[int, ...] = ()
     name: str = ""
 
     @property
@@ -63,6 +66,15 @@ class Instance:
     @property
     def is_estimator(self) -> bool:
         return self.provider.kind == "estimator"
+
+    @property
+    def is_nested(self) -> bool:
+        """Whether it is an estimator that is refitted for the folds that its readers leave out."""
+        return self.is_estimator and self.stage.fitting.nested
+
+    def serving(self, context: int) -> list[tuple[Fit, int]]:
+        """Its fits that make its values in a context, each with the rows that it serves."""
+        return serving(self.fits, context)
 
     @property
     def parents(self) -> tuple["Instance", ...]:

@@ -53,6 +53,33 @@ class Finding:
         }
 
 
+@dataclass(frozen=True)
+class Judged:
+    """An output of a variant; its target's first one is the prediction that is measured."""
+
+    variant: Variant
+    output: str
+
+    @property
+    def instance(self) -> Instance:
+        return self.variant.features[self.output]
+
+    @property
+    def title(self) -> str:
+        is_first = self.output == self.variant.target.outputs[0]
+        return "the prediction" if is_first else f"the output `{self.output}`"
+
+    @property
+    def evaluation(self) -> str:
+        is_first = self.output == self.variant.target.outputs[0]
+        return f"{'the evaluation' if is_first else self.title} of {self.variant.name}"
+
+    def on(self, cell: str) -> str:
+        """What is judged about a part of the data."""
+        is_first = self.output == self.variant.target.outputs[0]
+        return f"{'the metric' if is_first else self.title} of {self.variant.name} on {cell}"
+
+
 def route(path: Sequence[Instance], end: str) -> str:
     """A path in words, without the middle where it is long."""
     names = [instance.name for instance in path]
@@ -61,12 +88,8 @@ def route(path: Sequence[Instance], end: str) -> str:
     return " -> ".join([*names, end])
 
 
-def _metric(variant: Variant, cell: str) -> str:
-    return f"the metric of {variant.name} on {cell}"
-
-
 def overlap(
-    variant: Variant, cell: str, path: tuple[Instance, ...], rows: int, *, labels: bool, own: bool
+    judged: Judged, cell: str, path: tuple[Instance, ...], rows: int, *, labels: bool, own: bool
 ) -> Finding:
     """Rows of the evaluated part were read by a fit behind the prediction.
 
@@ -77,27 +100,26 @@ def overlap(
     """
     blamed = path[0]
     what = "labels and features" if labels else "features"
-    title = (
-        "the prediction" if blamed is variant.prediction else "its output reaches the prediction"
-    )
+    is_own = blamed is judged.instance
     reads = "; ".join(f"{fit.name or 'the fit'} read {shown(fit.region)}" for fit in blamed.fits)
     evidence = f"buckets {shown(rows)} of {cell} are among what it read ({reads})"
-    where = f"path: {route(path, _metric(variant, cell))}"
+    where = f"path: {route(path, judged.on(cell))}"
     if not own:
         return Finding(
             "TRANSITIVE_TAINT",
             f"{what} of {cell} reach its own prediction through `{blamed.name}`, which "
             "later stages were trained with.",
             f"{evidence}; the models for {cell} were trained on its values for other rows\n{where}",
-            "certify test, which single-level folds leave untouched; or use ordered blocks, "
-            ".cross_fit(..., ordered=True), throughout the chain.",
+            "certify test, which single-level folds leave untouched; or use, throughout the chain, "
+            "nested folds, .cross_fit(5, nested=True), or ordered blocks, "
+            ".cross_fit(..., ordered=True).",
             path,
             rows,
         )
     return Finding(
         "FIT_OVERLAP" if labels else "FIT_OVERLAP_X",
         f"`{blamed.name}` was fitted on {what} of {cell}, and "
-        + (f"{title}." if blamed is not variant.prediction else "is itself the prediction."),
+        + (f"is itself {judged.title}." if is_own else f"its output reaches {judged.title}."),
         f"{evidence}\n{where}",
         _refit(blamed, cell)
         + ("" if labels else ", or accept it as a warning with LeakPolicy(transductive='warn')")
@@ -116,50 +138,51 @@ def _refit(blamed: Instance, cell: str) -> str:
     return f"cross-fit `{blamed.name}`: .cross_fit(5)"
 
 
-def transductive(variant: Variant, cell: str, path: tuple[Instance, ...], rows: int) -> Finding:
+def transductive(judged: Judged, cell: str, path: tuple[Instance, ...], rows: int) -> Finding:
     """Features of evaluated rows were read by a fit, and the policy lets that pass."""
     return Finding(
         "TRANSDUCTIVE",
         f"`{path[0].name}` was fitted on features, though on no label, of {cell}.",
-        f"buckets {shown(rows)}; path: {route(path, _metric(variant, cell))}",
+        f"buckets {shown(rows)}; path: {route(path, judged.on(cell))}",
         "fit it on train only for grade A.",
         path,
         rows,
     )
 
 
-def unknown(variant: Variant, cell: str, path: tuple[Instance, ...]) -> Finding:
+def unknown(judged: Judged, cell: str, path: tuple[Instance, ...]) -> Finding:
     """A pre-trained model of which nothing is known."""
     return Finding(
         "UNKNOWN_FITSET",
         f"nobody says which rows `{path[0].name}` was fitted on.",
-        f"it may have read {cell}\npath: {route(path, _metric(variant, cell))}",
+        f"it may have read {cell}\npath: {route(path, judged.on(cell))}",
         "say what is known: pretrained(..., attested=Attested('trained on ... only')).",
         path,
     )
 
 
-def attested(variant: Variant, cell: str, path: tuple[Instance, ...], statement: str) -> Finding:
+def attested(judged: Judged, cell: str, path: tuple[Instance, ...], statement: str) -> Finding:
     """A pre-trained model of which somebody states something."""
     return Finding(
         "ATTESTED",
         f"that `{path[0].name}` has not read {cell} rests on a statement: {statement}",
-        f"path: {route(path, _metric(variant, cell))}",
+        f"path: {route(path, judged.on(cell))}",
         "fit the model within the project for grade A.",
         path,
     )
 
 
 def incomparable(
-    variant: Variant, cell: str, path: tuple[Instance, ...], space: Space, *, related: bool
+    judged: Judged, cell: str, path: tuple[Instance, ...], space: Space, *, related: bool
 ) -> Finding:
     """Buckets of another space are behind the prediction.
 
     Args:
         related: whether every evaluated row has a key of that space.
     """
+    variant = judged.variant
     ours = variant.split.space(variant.entity)
-    trail = f"path: {route(path, _metric(variant, cell))}"
+    trail = f"path: {route(path, judged.on(cell))}"
     if related:
         return Finding(
             "POLICY_MISMATCH",
@@ -180,19 +203,19 @@ def incomparable(
     )
 
 
-def future(variant: Variant, cell: str, path: tuple[Instance, ...], day: date) -> Finding:
+def future(judged: Judged, cell: str, path: tuple[Instance, ...], day: date) -> Finding:
     """A fit has read what happened during or after the evaluated days."""
     return Finding(
         "FUTURE_FIT",
         f"`{path[0].name}` was fitted on data of {cell}'s first day, {day}, or later.",
-        f"path: {route(path, _metric(variant, cell))}",
+        f"path: {route(path, judged.on(cell))}",
         "fit it on earlier data, or let the evaluation begin later: TimeSplit(cutoff=...).",
         path,
     )
 
 
 def embargo(
-    variant: Variant, cell: str, path: tuple[Instance, ...], delay: int, known: date, first: date
+    judged: Judged, cell: str, path: tuple[Instance, ...], delay: int, known: date, first: date
 ) -> Finding:
     """Labels were used that nobody knew when the evaluated days began."""
     return Finding(
@@ -200,45 +223,29 @@ def embargo(
         f"`{path[0].name}` was fitted on labels that were known only on {known}, when {cell} had "
         f"begun on {first}.",
         f"labels are known {delay} days after the event (label_horizon of their source)\n"
-        f"path: {route(path, _metric(variant, cell))}",
+        f"path: {route(path, judged.on(cell))}",
         f"keep that distance: TimeSplit(..., embargo='{delay}d').",
         path,
     )
 
 
-def target_path(variant: Variant, path: tuple[Instance, ...], features: Sequence[str]) -> Finding:
-    """The prediction is made from what it is to predict."""
-    label = variant.target.label
-    names = ", ".join(f"`{name}`" for name in features)
-    verb = "determine" if len(features) > 1 else "determines"
-    same = list(features) == [label]
-    return Finding(
-        "TARGET_PATH",
-        f"the prediction is made from {names}, which {'is' if same else verb} the label"
-        + ("." if same else f" `{label}`."),
-        f"path: {route(path, f'the prediction of {variant.name}')}",
-        f"leave {names} and what is made of it out of the inputs.",
-        path,
-    )
-
-
-def serve_only(variant: Variant, path: tuple[Instance, ...]) -> Finding:
+def serve_only(judged: Judged, path: tuple[Instance, ...]) -> Finding:
     """A production refit feeds an evaluation."""
     return Finding(
         "SERVE_ONLY_UPSTREAM",
-        f"`{path[0].name}` is for serving only, and the evaluation of {variant.name} reads it.",
-        f"path: {route(path, f'the evaluation of {variant.name}')}",
+        f"`{path[0].name}` is for serving only, and {judged.evaluation} reads it.",
+        f"path: {route(path, judged.evaluation)}",
         "evaluate a stage without .serve_only(), and score with a target without label.",
         path,
     )
 
 
-def row_mixing(variant: Variant, path: tuple[Instance, ...], mixing: Mixing) -> Finding:
+def row_mixing(judged: Judged, path: tuple[Instance, ...], mixing: Mixing) -> Finding:
     """A row-wise stage computes with other rows."""
     return Finding(
         "ROW_MIXING_AS_TRANSFORMER",
         f"`{path[0].name}` is declared as row-wise, but uses {mixing.what}.",
-        f"{mixing.why}\npath: {route(path, f'the evaluation of {variant.name}')}",
+        f"{mixing.why}\npath: {route(path, judged.evaluation)}",
         "use @aggregate for sums over rows of a finer entity, or an estimator, whose fit is on "
         "train only.",
         path,
@@ -246,15 +253,14 @@ def row_mixing(variant: Variant, path: tuple[Instance, ...], mixing: Mixing) -> 
     )
 
 
-def unaligned(variant: Variant, path: tuple[Instance, ...]) -> Finding:
+def unaligned(judged: Judged, path: tuple[Instance, ...]) -> Finding:
     """Outputs of several fits are mixed that mean something else in each."""
     title = path[0].stage.operation.title
     return Finding(
         "UNALIGNED_OOF",
         f"`{path[0].name}` is cross-fitted, but the outputs of {title} differ in meaning from fit "
         "to fit.",
-        "cluster 3 of one fit is not cluster 3 of another\n"
-        f"path: {route(path, f'the evaluation of {variant.name}')}",
+        f"cluster 3 of one fit is not cluster 3 of another\npath: {route(path, judged.evaluation)}",
         "fit it once on train: leave .cross_fit(...) out.",
         path,
     )
@@ -267,7 +273,34 @@ def selection(variant: Variant, cell: str, rows: int) -> Finding:
         "SELECTION_ON_TEST",
         f"the champion is chosen by the metric on {chosen}, and reported by that on {cell}.",
         f"buckets {shown(rows)} serve both; the best of several is better by luck alone",
-        "choose on folds of train, select_on='folds', or report on rows that had no say.",
+        "choose on a validation part of the split, select_on='validation', or on folds of train, "
+        "select_on='folds'; or report on rows that had no say.",
+        overlap=rows,
+        where=(describe(variant.target),),
+    )
+
+
+def selected_late(
+    variant: Variant, cell: str, rows: int, known: date, first: date, *, later: bool
+) -> Finding:
+    """The champion is chosen by what nobody knew when the evaluated days began.
+
+    Args:
+        rows: those whose metric decides.
+        known: the day by which all their labels are known.
+        first: of the evaluated days.
+        later: whether there are days among them that are not before these.
+    """
+    chosen = variant.target.select_on
+    return Finding(
+        "FUTURE_FIT" if later else "EMBARGO_TOO_SHORT",
+        f"the champion is chosen by the metric on {chosen}, whose labels were known only on "
+        f"{known}, when {cell} had begun on {first}.",
+        "a choice by a metric is a fit on its rows: nobody could have made it then",
+        "choose on earlier rows."
+        if later
+        else "lengthen TimeSplit(embargo=...) to what labels need to be known (label_horizon of "
+        "their source).",
         overlap=rows,
         where=(describe(variant.target),),
     )
@@ -306,8 +339,9 @@ def depth_taint(reader: Instance, path: tuple[Instance, ...], rows: int) -> Find
         "labels, through the training of stages in between.",
         f"buckets {shown(rows)}: single-level folds keep one stage out of sample, not two\npath: "
         f"{route(path[:-1], reader.name)}",
-        "use disjoint slices of train for the stages of the chain, .slices(1, of=3) and so on; or, "
-        "with a time axis, ordered blocks: .cross_fit(..., ordered=True).",
+        "use disjoint slices of train for the stages of the chain, .slices(1, of=3) and so on; or "
+        "nested folds, .cross_fit(5, nested=True), which take more fits; or, with a time axis, "
+        "ordered blocks: .cross_fit(..., ordered=True).",
         path,
         rows,
     )

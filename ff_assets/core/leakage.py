@@ -15,10 +15,10 @@ in which *everything* (unknown) absorbs. The rules of transfer:
     pretrained             what is attested; everything if nothing is
 
 A cross-fitted estimator serves the rows of each fold with another fit, so the provenance of an
-instance is constant on pieces of its rows. Under a time split, what is read from rows of another
-entity (those of an aggregate, or a parent) may be of any day up to the row's own. Every rule is
-monotone, and costs time in proportion to the number of inputs. `core/ledger.py` applies them to
-the instances of a flow.
+instance is constant on pieces of its rows. A nested one has other fits, and so another provenance,
+in every context that it is read in (`core/nesting.py`). Under a time split, what an aggregate reads
+may be of any day up to the row's own. Every rule is monotone, and costs time in proportion to the
+number of inputs. `core/ledger.py` applies them to the instances of a flow.
 """
 
 from collections.abc import Iterable, Mapping
@@ -148,6 +148,19 @@ def overlay(among: Iterable[Pieces], rows: int) -> Pieces:
             if (common := mine.rows & theirs.rows)
         )
     return made
+
+
+def united(pieces: Iterable[Piece]) -> Pieces:
+    """Rows that have the same provenance in one piece."""
+    made: list[Piece] = []
+    for piece in pieces:
+        for index, other in enumerate(made):
+            if piece.provenance is other.provenance or piece.provenance == other.provenance:
+                made[index] = Piece(piece.rows | other.rows, other.provenance)
+                break
+        else:
+            made.append(piece)
+    return tuple(made)
 
 
 def until(pieces: Pieces, rows: int) -> Pieces:

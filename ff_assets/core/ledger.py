@@ -18,6 +18,7 @@ from ff_assets.core.leakage import (
     before_and_in,
     on,
     overlay,
+    united,
     until,
 )
 from ff_assets.core.operations import AggregateOperation, PretrainedOperation, SparkOperation
@@ -45,7 +46,7 @@ class Account:
 
 
 class Ledger:
-    """The accounts of instances.
+    """The accounts of instances, in every context that they are read in.
 
     Args:
         instances: in topological order.
@@ -56,16 +57,23 @@ class Ledger:
     def __init__(self, instances: Iterable[Instance], labels: Iterable[Label], salt: str) -> None:
         self._labels = frozenset(labels)
         self._salt = salt
-        self._accounts: dict[Instance, Account] = {}
+        self._accounts: dict[tuple[Instance, int], Account] = {}
         self._origins: dict[tuple[Instance, str], Provenance] = {}
+        self._learned: dict[tuple[Instance, str], Provenance] = {}
+        self._shared: dict[tuple[object, ...], Provenance] = {}
         for instance in instances:
-            self._accounts[instance] = self._account(instance)
+            for context in (0, *instance.contexts):
+                self._accounts[instance, context] = self._account(instance, context)
 
     def __getitem__(self, instance: Instance) -> Account:
-        return self._accounts[instance]
+        return self._accounts[instance, 0]
 
-    def _account(self, instance: Instance) -> Account:
-        inputs = [self[parent] for parent in dict.fromkeys(instance.inputs.values())]
+    def at(self, instance: Instance, context: int) -> Account:
+        """The account of an instance in a context that it is read in."""
+        return self._accounts[_state(instance, context)]
+
+    def _account(self, instance: Instance, context: int) -> Account:
+        inputs = [self.at(parent, context) for parent in dict.fromkeys(instance.inputs.values())]
         pieces = overlay((account.pieces for account in inputs), instance.available)
         history = any(account.history for account in inputs)
         if reads_history(instance):
@@ -75,32 +83,42 @@ class Ledger:
         for account in inputs:
             memorised |= account.memorised
         if instance.fits:
-            training = overlay((self[parent].pieces for parent in instance.parents), ALL)
             made: list[Piece] = []
             delay = self.label_delay(instance)
-            for fit in instance.fits:
-                own = self._own(instance, fit, delay, history=history)
-                fitted = own | on(training, _rows_read(instance, fit.region))
-                made += (
-                    Piece(rows, fitted | piece.provenance)
-                    for piece in pieces
-                    if (rows := piece.rows & fit.serves)
-                )
-                memorised |= fit.region & fit.serves if own.labels.buckets else 0
-            pieces = tuple(made)
+            for fit, served in instance.serving(context):
+                if (instance, fit.name) not in self._learned:
+                    self._fit(instance, fit, delay, history=history)
+                learned = self._learned[instance, fit.name]
+                for rows, provenance in pieces:
+                    if rows & served:
+                        made.append(Piece(rows & served, learned | provenance))
+                memorised |= 0 if delay is None else fit.region & served
+            pieces = united(made)
         elif attestable := pretrained(instance):
             own = self._origins[instance, WHOLE] = self._attested(instance, attestable)
             pieces = tuple(Piece(rows, own | provenance) for rows, provenance in pieces)
-        return Account(pieces, self._delays(instance), memorised & instance.available, history)
+        delays = self[instance].delays if context else self._delays(instance)
+        return Account(pieces, delays, memorised & instance.available, history)
+
+    def _fit(self, instance: Instance, fit: Fit, delay: int | None, *, history: bool) -> None:
+        """Account for what a fit has learned."""
+        learned = self._own(instance, fit, delay, history=history)
+        self._origins[instance, fit.name] = learned
+        for parent in instance.parents:
+            learned |= on(self.at(parent, fit.context).pieces, fit.region)
+        self._learned[instance, fit.name] = learned
 
     def _own(self, instance: Instance, fit: Fit, delay: int | None, *, history: bool) -> Provenance:
         """What a fit adds by the rows that it reads itself."""
-        rows = before_and_in(fit.region) if history and _is_timed(instance) else fit.region
-        read = FitSet({instance.split.space(instance.entity): rows}) if rows else NONE
-        known = None if delay is None or not rows else _known(instance, rows, delay)
-        own = Provenance(read, NONE if delay is None else read, known)
-        self._origins[instance, fit.name] = own
-        return own
+        rows = before_and_in(fit.region) if history else fit.region
+        space = instance.split.space(instance.entity)
+        # Equal values are one object, so that long chains share it.
+        if (space, rows, delay) not in self._shared:
+            read = FitSet({space: rows}) if rows else NONE
+            known = None if delay is None or not rows else _known(instance, rows, delay)
+            own = Provenance(read, NONE if delay is None else read, known)
+            self._shared[space, rows, delay] = own
+        return self._shared[space, rows, delay]
 
     def label_delay(self, instance: Instance) -> int | None:
         """How late the labels are known that a fit reads; `None` if it reads none."""
@@ -144,10 +162,10 @@ class Ledger:
             read = FitSet({Space(root, attested.salt or salt): rows})
         return Provenance(read, read, latest, attested=True)
 
-    def origins(self, instance: Instance, rows: int) -> Iterator[Provenance]:
+    def _added(self, instance: Instance, context: int, rows: int) -> Iterator[Provenance]:
         """What an instance itself adds to the provenance of its values on some rows."""
-        for fit in instance.fits:
-            if fit.serves & rows:
+        for fit, served in instance.serving(context):
+            if served & rows:
                 yield self._origins[instance, fit.name]
         if pretrained(instance):
             yield self._origins[instance, WHOLE]
@@ -158,6 +176,7 @@ class Ledger:
         rows: int,
         is_bad: Callable[[Provenance], object],
         *,
+        context: int = 0,
         trained: bool = True,
     ) -> tuple[Instance, ...]:
         """The shortest path from what is to blame for a bad provenance to the values it taints.
@@ -165,43 +184,56 @@ class Ledger:
         Args:
             rows: the rows whose values are looked at.
             is_bad: monotone: what is bad stays so when more is joined to it.
+            context: the folds that are left out where the values are read.
             trained: whether the path may lead through what a fit was trained on, or through
                 applications only.
 
         Returns:
             The instances on the way, the one to blame first; nothing if there is none.
         """
-        reader: dict[Instance, Instance | None] = {instance: None}
-        looked: dict[Instance, int] = {}
-        agenda = deque([(instance, rows)])
+        start = _state(instance, context)
+        reader: dict[_State, _State | None] = {start: None}
+        looked: dict[_State, int] = {}
+        agenda = deque([(start, rows)])
         while agenda:
             current, wanted = agenda.popleft()
             wanted &= ~looked.get(current, 0)
             looked[current] = looked.get(current, 0) | wanted
-            if any(is_bad(own) for own in self.origins(current, wanted)):
+            if any(is_bad(own) for own in self._added(*current, wanted)):
                 path = [current]
                 while (following := reader[path[-1]]) is not None:
                     path.append(following)
-                return tuple(path)
-            for parent, needed in self._needed(current, wanted, trained=trained):
+                return tuple(each for each, _ in path)
+            for parent, needed in _needed(*current, wanted, trained=trained):
                 new = needed & ~looked.get(parent, 0)
-                if new and is_bad(on(self[parent].pieces, new)):
+                if new and is_bad(on(self._accounts[parent].pieces, new)):
                     reader.setdefault(parent, current)
                     agenda.append((parent, new))
         return ()
 
-    def _needed(
-        self, instance: Instance, rows: int, *, trained: bool
-    ) -> Iterator[tuple[Instance, int]]:
-        """The rows of other instances that values on some rows are made from."""
-        applied = _rows_read(instance, rows)
-        yield from ((parent, applied) for parent in dict.fromkeys(instance.inputs.values()))
-        if trained:
-            region = 0
-            for fit in instance.fits:
-                if fit.serves & rows:
-                    region |= _rows_read(instance, fit.region)
-            yield from ((parent, region) for parent in instance.parents)
+
+_State = tuple[Instance, int]  # an instance in a context
+
+
+def _state(instance: Instance, context: int) -> _State:
+    """An instance in a context; what is not made by nested fits is the same in all of them."""
+    return instance, context if instance.contexts else 0
+
+
+def _needed(
+    instance: Instance, context: int, rows: int, *, trained: bool
+) -> Iterator[tuple[_State, int]]:
+    """The rows of other instances that values on some rows are made from."""
+    applied = before_and_in(rows) if reads_history(instance) else rows
+    for parent in dict.fromkeys(instance.inputs.values()):
+        yield _state(parent, context), applied
+    if trained:
+        regions: dict[int, int] = {}
+        for fit, served in instance.serving(context):
+            if served & rows:
+                regions[fit.context] = regions.get(fit.context, 0) | fit.region
+        for learned, region in regions.items():
+            yield from ((_state(parent, learned), region) for parent in instance.parents)
 
 
 def _is_timed(instance: Instance) -> bool:
@@ -222,14 +254,8 @@ def pretrained(instance: Instance) -> PretrainedOperation | None:
 
 
 def reads_history(instance: Instance) -> bool:
-    """Whether values may be made from rows of other days: by time, from those of other entities."""
-    entity = instance.entity
-    return _is_timed(instance) and any(parent.entity != entity for parent in instance.parents)
-
-
-def _rows_read(instance: Instance, rows: int) -> int:
-    """The rows of its inputs that values on some rows, or a fit on them, may be made from."""
-    return before_and_in(rows) if reads_history(instance) else rows
+    """Whether values are made from rows of other days: by time, those of aggregates."""
+    return instance.is_aggregate and _is_timed(instance)
 
 
 def outcomes(instance: Instance) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ from ff_assets.core.declare import Declaration, Provider, Source, Target, descri
 from ff_assets.core.entities import Entity
 from ff_assets.core.errors import DefinitionError, DuplicateName, nearest
 from ff_assets.core.policy import LeakPolicy
-from ff_assets.core.split import HashSplit
+from ff_assets.core.split import HashSplit, Split
 from ff_assets.core.stage import Stage
 
 
@@ -38,13 +38,14 @@ class Project:
     Raises:
         DuplicateName: two providers, two targets, two entities or, but for upper and lower case,
             two features share a name.
-        DefinitionError: a target chooses an unknown provider, or a stage provides a key.
+        DefinitionError: a target chooses an unknown provider, a stage provides a key, or two
+            splits are too much alike to be told apart.
     """
 
     sources: tuple[Source, ...] = ()
     stages: tuple[Stage, ...] = ()
     targets: tuple[Target, ...] = ()
-    split: HashSplit = field(default_factory=HashSplit)
+    split: Split = field(default_factory=HashSplit)
     policy: LeakPolicy = field(default_factory=LeakPolicy)
 
     def __post_init__(self) -> None:
@@ -52,6 +53,7 @@ class Project:
         _check_unique("target", self.targets)
         self._check_entities()
         self._check_columns()
+        self._check_splits()
         for target in self.targets:
             self._check_choices(target)
 
@@ -68,6 +70,24 @@ class Project:
                     ],
                     why="features live in one namespace per entity.",
                     fix="declare the entity once and import it where it is used.",
+                )
+
+    def _check_splits(self) -> None:
+        """Splits of targets are told apart by their names, which asset keys have as well."""
+        named: dict[str, tuple[Split, Target]] = {}
+        for target in self.targets:
+            if target.split is None or target.split == self.split:
+                continue
+            split, first = named.setdefault(target.split.name, (target.split, target))
+            if split != target.split:
+                raise DefinitionError(
+                    f"the splits of targets `{first.name}` and `{target.name}` are much alike, but "
+                    "not the same.",
+                    where=[describe(first), describe(target)],
+                    why=f"what is split by either is named `{split.name}`; metrics can be compared "
+                    "only when targets share a split.",
+                    fix="declare one split and name it in both: of two embargoes the longer one "
+                    "serves both targets. Else use another cutoff, or salt.",
                 )
 
     def _check_columns(self) -> None:
@@ -120,7 +140,11 @@ class Project:
     def collect(cls, modules: Iterable[ModuleType]) -> "Project":
         """The project declared by the global names of modules, also inside lists and dicts.
 
-        Modules count in the order given, names in the order of their definition.
+        Modules count in the order given, names in the order of their definition. The split is the
+        one that no target names as its own.
+
+        Raises:
+            DuplicateName: several splits or policies on leaks are declared for the whole project.
         """
         found: dict[int, Any] = {}
         for module in modules:
@@ -128,14 +152,18 @@ class Project:
                 for declaration in _declarations(value):
                     found.setdefault(id(declaration), declaration)
         declared = list(found.values())
-        splits = [d for d in declared if isinstance(d, HashSplit)]
+        targets = tuple(d for d in declared if isinstance(d, Target))
+        own = {id(target.split) for target in targets}
+        splits = [d for d in declared if isinstance(d, Split) and id(d) not in own]
         policies = [d for d in declared if isinstance(d, LeakPolicy)]
         if len(splits) > 1:
             raise DuplicateName(
                 "the project declares more than one split policy.",
-                where=[("HashSplit(...)", split.location) for split in splits],
-                why="metrics can be compared only when all targets share one split.",
-                fix="keep one of them.",
+                where=[(f"{type(split).__name__}(...)", split.location) for split in splits],
+                why="a split that no target names is the project's, for every target without one; "
+                "metrics can be compared only when targets share a split.",
+                fix="keep one of them, and give others to the targets that they are for: "
+                "Target(..., split=...).",
             )
         if len(policies) > 1:
             raise DuplicateName(
@@ -147,7 +175,7 @@ class Project:
         return cls(
             sources=tuple(d for d in declared if isinstance(d, Source)),
             stages=tuple(d for d in declared if isinstance(d, Stage)),
-            targets=tuple(d for d in declared if isinstance(d, Target)),
+            targets=targets,
             split=splits[0] if splits else HashSplit(),
             policy=policies[0] if policies else LeakPolicy(),
         )
@@ -267,7 +295,7 @@ class Project:
         )
 
 
-_Collected = Declaration | HashSplit | LeakPolicy
+_Collected = Declaration | Split | LeakPolicy
 
 
 def _declarations(value: Any) -> Iterator[Any]:

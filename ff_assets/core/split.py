@@ -14,7 +14,7 @@ from functools import cached_property
 from typing import NamedTuple
 
 from ff_assets.core.buckets import BUCKETS, bitmap
-from ff_assets.core.cells import TEST, TRAIN
+from ff_assets.core.cells import TEST, TRAIN, VALIDATION
 from ff_assets.core.durations import duration
 from ff_assets.core.entities import Entity
 from ff_assets.core.errors import DefinitionError, Location, caller_location
@@ -62,7 +62,8 @@ class HashSplit:
 
     Args:
         salt: makes the project's split its own. Changing it moves every row.
-        cells: cell name -> range of buckets; together they cover 0 to 999, each once.
+        cells: cell name -> range of buckets, for train, test and, where variants are to be chosen
+            without looking at test, validation. Together they cover 0 to 999, each once.
 
     Raises:
         DefinitionError: the cells are no such division.
@@ -77,13 +78,15 @@ class HashSplit:
     def __post_init__(self) -> None:
         ranges = [r for r in self.cells.values() if isinstance(r, range) and r.step > 0]
         buckets = sorted(position for r in ranges for position in r)
-        if set(self.cells) != {TRAIN, TEST} or buckets != list(range(BUCKETS)):
+        named = {TRAIN, TEST} <= set(self.cells) <= {TRAIN, VALIDATION, TEST}
+        filled = all(len(r) for r in ranges)
+        if not (named and filled) or buckets != list(range(BUCKETS)):
             raise DefinitionError(
                 "the split policy does not divide the buckets into train and test.",
                 where=[("HashSplit(...)", self.location)],
                 why=f"its cells are {dict(self.cells)}.",
-                fix=f"give {TRAIN!r} and {TEST!r} ascending ranges that together cover 0 to "
-                f"{BUCKETS - 1}, each once.",
+                fix=f"give {TRAIN!r}, {TEST!r} and, if there is one, {VALIDATION!r} ascending "
+                f"ranges that together cover 0 to {BUCKETS - 1}, each once.",
             )
 
     def __hash__(self) -> int:
@@ -92,7 +95,8 @@ class HashSplit:
     @property
     def name(self) -> str:
         """For people, where several splits meet."""
-        return "by_key" if self.salt == "ff_assets" else f"by_key_{_word(self.salt)}"
+        salt = "" if self.salt == "ff_assets" else f"_{_word(self.salt)}"
+        return f"by_key{salt}{'_validated' if VALIDATION in self.cells else ''}"
 
     def cell(self, key: str | int) -> str:
         """The cell of a key."""
@@ -127,11 +131,17 @@ class TimeSplit:
     A bucket is a day: 500 is the cutoff's, 0 holds all that is 500 days older or more, 999 all
     that is 499 days newer or more.
 
+    With a validation part there are two embargoes: fits may use what was known when validation
+    began, and a choice by its metric what was known when test began. The days are, in order:
+    train, embargo, validation, embargo, test.
+
     Args:
         cutoff: the first day of test, as `date` or `"2017-10-01"`.
-        embargo: how long before the cutoff train ends, such as `"30d"`, in whole days; at least
-            as long as labels take to be known. Rows in between are in no cell.
+        embargo: how long before the next part a part ends, such as `"30d"`, in whole days; at
+            least as long as labels take to be known. Rows in between are in no cell.
         start: the first day of train; without it, all that is old enough.
+        validation: the length of the part on which one of several variants is chosen, such as
+            `"14d"`, in whole days; none without it.
 
     Raises:
         DefinitionError: a date or length of time is none, or train is left empty.
@@ -140,16 +150,20 @@ class TimeSplit:
     cutoff: date | str
     embargo: timedelta | str = "0d"
     start: date | str | None = None
+    validation: timedelta | str = "0d"
     location: Location = field(default_factory=caller_location, compare=False, repr=False)
 
     def __post_init__(self) -> None:
-        days = self.first_day, self.embargo_days, self.start and self._day(self.start)
+        begin = self.start and self._day(self.start)
         if len(self.cells[TRAIN]) == 0:
+            between = CUTOFF_BUCKET - self.cells[TRAIN].stop
             raise DefinitionError(
                 "the time split leaves no day for train.",
                 where=self._here,
-                why=f"it begins on {days[2]}, and ends {days[1]} days before {days[0]}.",
-                fix="begin earlier, or shorten the embargo to what labels need.",
+                why=f"it begins {f'on {begin}' if begin else f'{CUTOFF_BUCKET} days'}"
+                f"{'' if begin else ' before the cutoff'}, and ends {between} days before "
+                f"{self.first_day}.",
+                fix="begin earlier, or shorten the embargo to what labels need, or validation.",
             )
 
     @property
@@ -170,7 +184,8 @@ class TimeSplit:
     @property
     def name(self) -> str:
         """For people, where several splits meet."""
-        return f"until_{self.first_day:%Y%m%d}"
+        validated = f"_validated_{self.validation_days}d" if self.validation_days else ""
+        return f"until_{self.first_day:%Y%m%d}{validated}"
 
     @cached_property
     def first_day(self) -> date:
@@ -179,19 +194,29 @@ class TimeSplit:
 
     @cached_property
     def embargo_days(self) -> int:
-        """Days between the end of train and the beginning of test; parts of a day count whole."""
+        """Days between the end of a part and the beginning of the next; a part of one counts."""
         return -(-duration(self.embargo, self._here) // timedelta(days=1))
 
     @cached_property
+    def validation_days(self) -> int:
+        """Days of the validation part; parts of a day count whole."""
+        return -(-duration(self.validation, self._here) // timedelta(days=1))
+
+    @cached_property
     def cells(self) -> Mapping[str, range]:
-        """Cell name -> range of buckets; buckets between them are the embargo."""
-        first = 0
-        if self.start is not None:
-            first = max(0, self.bucket(self._day(self.start)))
-        return {
-            TRAIN: range(first, CUTOFF_BUCKET - self.embargo_days),
-            TEST: range(CUTOFF_BUCKET, BUCKETS),
-        }
+        """Cell name -> range of buckets; buckets between them are embargoes."""
+        first = 0 if self.start is None else self.bucket(self._day(self.start))
+        test = range(CUTOFF_BUCKET, BUCKETS)
+        end = test.start - self.embargo_days
+        if not self.validation_days:
+            return {TRAIN: range(first, end), TEST: test}
+        validation = range(end - self.validation_days, end)
+        train = range(first, validation.start - self.embargo_days)
+        return {TRAIN: train, VALIDATION: validation, TEST: test}
+
+    def day(self, bucket: int) -> date:
+        """The day of a bucket; the first one holds earlier days as well, the last one later."""
+        return self.first_day + timedelta(days=bucket - CUTOFF_BUCKET)
 
     def bucket(self, day: date) -> int:
         """The bucket of a day, from 0 to 999."""

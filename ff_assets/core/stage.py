@@ -155,7 +155,7 @@ class Stage:
             )
         return replace(self, fitting=replace(self.fitting, cells=cells))
 
-    def cross_fit(self, folds: int = 5, *, ordered: bool = False) -> "Stage":
+    def cross_fit(self, folds: int = 5, *, ordered: bool = False, nested: bool = False) -> "Stage":
         """The same estimator, fitted so that no row's output comes from a fit that saw the row.
 
         For stages that read a label and whose output other stages are fitted on. Train is divided
@@ -166,9 +166,15 @@ class Stage:
             folds: their number, at least 2; it is fitted `folds + 1` times.
             ordered: a fold's model is fitted on the folds before it only, so the first fold gets
                 no output. For a time split, where a later day must not tell of an earlier one.
+            nested: a fit that leaves out a fold learns from what nested stages upstream make
+                without this fold, so every stage of a chain is out of sample, and metrics on
+                folds are honest. To be said of every stage of the chain that reads a label. Each
+                one is fitted for more sets of folds than the next: with 5 folds 6 times the last,
+                16 times the one before it, then 26.
 
         Raises:
-            DefinitionError: it is no estimator, or there are fewer than 2 folds.
+            DefinitionError: it is no estimator, there are fewer than 2 folds, or they are to be
+                both ordered and nested.
         """
         self._refuse_unless_estimator("cross_fit")
         if folds < 2:
@@ -178,8 +184,17 @@ class Stage:
                 why="a fold's model is fitted on the other folds.",
                 fix="use at least 2; 5 is usual.",
             )
+        if ordered and nested:
+            raise DefinitionError(
+                f"stage `{self.name}` cannot be cross-fitted both ordered and nested.",
+                where=self._here,
+                why="a fit on the blocks before a block has seen neither it nor a later one, in "
+                "chains of any length, so there is nothing left to nest.",
+                fix="leave one out: ordered=True for a time split, nested=True for one by keys.",
+            )
         scheme: Literal["blocks", "folds"] = "blocks" if ordered else "folds"
-        return replace(self, fitting=replace(self.fitting, scheme=scheme, count=folds))
+        fitting = replace(self.fitting, scheme=scheme, count=folds, nested=nested)
+        return replace(self, fitting=fitting)
 
     def slices(self, use: int, *, of: int) -> "Stage":
         """The same estimator, fitted on one of several disjoint slices of train.
@@ -202,7 +217,8 @@ class Stage:
                 why="slices are counted from 1.",
                 fix="for example .slices(1, of=2) here and .slices(2, of=2) for its reader.",
             )
-        return replace(self, fitting=replace(self.fitting, scheme="slice", count=of, index=use - 1))
+        fitting = replace(self.fitting, scheme="slice", count=of, index=use - 1, nested=False)
+        return replace(self, fitting=fitting)
 
     def serve_only(self) -> "Stage":
         """The same estimator, whose output must never feed an evaluation.

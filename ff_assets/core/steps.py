@@ -11,6 +11,7 @@ from enum import StrEnum
 from ff_assets.core.cells import TEST, TRAIN
 from ff_assets.core.flow import Flow
 from ff_assets.core.instance import Instance, Variant
+from ff_assets.core.nesting import lessons
 
 CELLS = (TRAIN, TEST)
 
@@ -70,7 +71,9 @@ class Step:
     def parents(self) -> Iterator["Step"]:
         """The steps whose results it reads."""
         if self.kind is Kind.MODEL:
-            yield from (rows_of(parent) for parent in self.instance.parents)
+            learned = lessons(self.instance)
+            yield from dict.fromkeys(rows_of(given) for given, _ in learned.given)
+            yield from (Step(Kind.MODEL, each) for each in learned.remade if each.is_estimator)
         elif self.kind is Kind.FEATURE:
             yield from map(rows_of, self.instance.applied_to)
             if self.instance.is_estimator:

@@ -4,7 +4,7 @@ Such a feature looks better on the rows of train than on new ones, so its reader
 much. The metric on test is true all the same (Wolpert, Neural Networks 5, 1992).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from ff_assets.core import leak_refusals
 from ff_assets.core.instance import Instance
@@ -18,27 +18,44 @@ def training_edges(ledger: Ledger, reader: Instance) -> Iterator[Finding]:
 
     What it takes for the outcome is left out: that is to tell of the label.
     """
-    space = reader.split.space(reader.entity)
-    region = 0
+    regions: dict[int, int] = {}  # context -> the rows that fits read in it
     for fit in reader.fits:
-        region |= fit.region
+        regions[fit.context] = regions.get(fit.context, 0) | fit.region
     truth = outcomes(reader)
     weights = [parent for name, parent in reader.fit_inputs.items() if name not in truth]
     for parent in dict.fromkeys([*reader.inputs.values(), *weights]):
-        account = ledger[parent]
-        seen = account.memorised & region
-        direct = bool(seen)
-        for rows, provenance in () if direct else account.pieces:
-            if not provenance.labels.everything:
-                seen |= provenance.labels.within(space, rows & region)
-        if not seen:
-            continue
+        for context, region in regions.items() if parent.contexts else [_together(regions)]:
+            if finding := _seen(ledger, reader, parent, context, region):
+                yield finding
+                break  # one is enough to say of them
 
-        one = seen & -seen  # of any one bucket alone, folds are told from what has read it
 
-        def has_seen(provenance: Provenance, rows: int = one) -> int:
-            return provenance.labels.within(space, rows)
+def _together(regions: Mapping[int, int]) -> tuple[int, int]:
+    region = 0
+    for each in regions.values():
+        region |= each
+    return 0, region
 
-        path = ledger.trace(parent, one, has_seen, trained=not direct)
-        finding = leak_refusals.oof_required if direct else leak_refusals.depth_taint
-        yield finding(reader, (*path, reader), seen)
+
+def _seen(
+    ledger: Ledger, reader: Instance, parent: Instance, context: int, region: int
+) -> Finding | None:
+    """What a feature tells, in a context, of the labels of some rows that an estimator reads."""
+    space = reader.split.space(reader.entity)
+    account = ledger.at(parent, context)
+    seen = account.memorised & region
+    direct = bool(seen)
+    for rows, provenance in () if direct else account.pieces:
+        if not provenance.labels.everything:
+            seen |= provenance.labels.within(space, rows & region)
+    if not seen:
+        return None
+
+    one = seen & -seen  # of any one bucket alone, folds are told from what has read it
+
+    def has_seen(provenance: Provenance) -> int:
+        return provenance.labels.within(space, one)
+
+    path = ledger.trace(parent, one, has_seen, context=context, trained=not direct)
+    finding = leak_refusals.oof_required if direct else leak_refusals.depth_taint
+    return finding(reader, (*path, reader), seen)

@@ -32,9 +32,8 @@ from ff_assets.engine.columns import stored_columns
 from ff_assets.engine.execute import Execution, Failed
 from ff_assets.engine.flips import Flip, find_flips, flipped
 from ff_assets.engine.plan import make_plan
-from ff_assets.engine.sources import stated_version
 from ff_assets.engine.store import Store
-from ff_assets.engine.versions import fingerprint, upstream
+from ff_assets.engine.versions import fingerprint, stated_version, upstream
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from ff_assets.core.buckets import describe
+from ff_assets.core.buckets import bitmap
 from ff_assets.core.cells import TEST
 from ff_assets.core.certificate import Claim, Facts, certificate
 from ff_assets.core.certificate_words import plural
@@ -37,6 +37,7 @@ def certify(
     """
     made = {}
     for claim in claims:
+        observed = _observed(claim.verdict.variant, prints, store)
         cell, measured = claim.verdict.cell, cells[claim.verdict.cell]
         facts = Facts(
             evaluation=evaluation,
@@ -46,15 +47,21 @@ def certify(
             metrics=measured["metrics"],
             fingerprints=prints,
             reads=asdict(wear) if cell == TEST else None,
-            checks=tuple(_checks(claim.verdict.variant, prints, store)),
+            checks=tuple(_checks(claim.verdict.variant, prints, store, observed)),
+            observed=observed,
         )
         made[cell] = certificate(claim, facts)
     return made
 
 
-def _checks(variant: Variant, prints: Mapping[Instance, str], store: Store) -> Iterator[str]:
+def _checks(
+    variant: Variant,
+    prints: Mapping[Instance, str],
+    store: Store,
+    observed: Mapping[Instance, Mapping[str, Any]],
+) -> Iterator[str]:
     """The checks that stand behind what is stored, and those that can be made of its records."""
-    # `engine.sources.checked` stores no source without these.
+    # `engine.source_checks.checked` stores no source without these.
     yield "No key, foreign key or time of a source is null, and its keys are unique."
     yield "No two keys of a source differ only by white space around them or by a trailing `.0`."
     by = "day" if isinstance(variant.split, TimeSplit) else "key"
@@ -66,13 +73,27 @@ def _checks(variant: Variant, prints: Mapping[Instance, str], store: Store) -> I
     if names := _agreeing_sources(variant, prints, store):
         yield f"The sources {names} hold the same keys, foreign keys and times."
     models = [instance for instance in variant.instances if instance.is_estimator]
-    records = [store.model(prints[model]) for model in models]
-    fitted = [record and record.details["fits"] for record in records]
-    if models and fitted == [{f.name: describe(f.region) for f in m.fits} for m in models]:
-        yield (
-            "The records of all models name the buckets that their fits were filtered to, and "
-            "these are the declared ones."
-        )
+    if models and all(_as_declared(model, observed.get(model, {})) for model in models):
+        yield "The rows that each fit was given were counted, and all were in buckets it declares."
+
+
+def _observed(
+    variant: Variant, prints: Mapping[Instance, str], store: Store
+) -> dict[Instance, Mapping[str, Any]]:
+    """What the fits of a variant's estimators were given, by their records."""
+    models = [instance for instance in variant.instances if instance.is_estimator]
+    records = {model: store.model(prints[model]) for model in models}
+    return {model: record.details["observed"] for model, record in records.items() if record}
+
+
+def _as_declared(model: Instance, observed: Mapping[str, Any]) -> bool:
+    """Whether each fit of an estimator has a count, of rows in buckets that it declares."""
+    given = {
+        name: bitmap(bucket for a, b in found["buckets"] for bucket in range(a, b + 1))
+        for name, found in observed.items()
+    }
+    declared = {fit.name: fit.region for fit in model.fits}
+    return given.keys() == declared.keys() and not any(given[n] & ~declared[n] for n in given)
 
 
 def _joined(variant: Variant) -> list[tuple[Entity, Entity]]:

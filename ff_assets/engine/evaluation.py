@@ -1,19 +1,21 @@
-"""Evaluating a variant: its stored predictions beside the stored truth, per cell.
+"""Evaluating a variant: its stored predictions beside the stored truth, per part of the data.
 
 Key, label, prediction and a number per class are little beside the features that a model is fitted
 on, so those of one cell are read into the driver's memory, without a Spark job.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ff_assets.core.buckets import members
-from ff_assets.core.cells import BUCKET, TEST
+from ff_assets.core.cells import BUCKET, TRAIN, VALIDATION
 from ff_assets.core.certificate import Claim
+from ff_assets.core.entities import Entity
+from ff_assets.core.errors import DataError
 from ff_assets.core.fingerprint import Fingerprints
 from ff_assets.core.fitting import WHOLE
-from ff_assets.core.instance import Instance, Variant
+from ff_assets.core.instance import Instance, Variant, row_source
 from ff_assets.core.operations import SparkOperation
 from ff_assets.core.refusals import describe
 from ff_assets.core.steps import CELLS
@@ -31,7 +33,7 @@ if TYPE_CHECKING:
 def evaluate_variant(
     variant: Variant, fingerprints: Fingerprints, store: Store, claims: Sequence[Claim] = ()
 ) -> dict[str, Any]:
-    """The metrics of a variant on train and test, as plain values.
+    """The metrics of a variant on the parts of the data, as plain values.
 
     Args:
         claims: what is to be certified of them.
@@ -39,11 +41,13 @@ def evaluate_variant(
     Returns:
         part -> {"rows": rows with a label, "unlabelled": rows without one, "groups": keys of the
         split among the labelled rows, "metrics": metric -> {"value", "low", "high", "method"}}.
-        Parts are train, test, what is certified, and the folds of a cross-fitted prediction; the
-        interval is there on test and on what is certified.
+        Parts are train, test, validation where the split has it and no fit has read it, what is
+        certified, and the folds of a cross-fitted prediction. There are intervals on test, on
+        validation and on what is certified.
 
     Raises:
         NoMetric: a metric is not defined, for example because a cell has one class only.
+        DataError: a row that has to have a prediction has none.
     """
     target = variant.target
     assert target.task is not None
@@ -51,9 +55,12 @@ def evaluate_variant(
     import pandas as pd
 
     cells = {cell: _Cell(variant, cell, fingerprints, store) for cell in CELLS}
-    parts = {cell: variant.split.bits(cell) for cell in CELLS}
-    parts |= {fit.name: fit.serves for fit in variant.prediction.fits if fit.name != WHOLE}
+    parts = {cell: variant.split.bits(cell) for cell in _cells(variant)}
+    required = set(parts)
+    folds = (fit for fit in variant.prediction.fits if fit.name != WHOLE and fit.serves)
+    parts |= {fit.name: fit.serves for fit in folds}
     certified = {claim.verdict.cell: claim.verdict.evaluated for claim in claims}
+    required |= certified.keys()
     result: dict[str, Any] = {}
     for part, buckets in (parts | certified).items():
         touched = [cells[c] for c in CELLS if stored_bits(variant.split, c) & buckets]
@@ -66,10 +73,10 @@ def evaluate_variant(
                 np.concatenate([each[_LABEL].to_numpy(dtype="float64") for each in labelled]),
                 np.concatenate([each[_PREDICTION].to_numpy(dtype="float64") for each in labelled]),
                 **{name: np.concatenate([s[name] for s in scores]) for name in scores[0]},
-                interval=part == TEST or part in certified,
+                interval=part in required - {TRAIN} or part in certified,
             )
         except NoMetric as error:
-            if part not in certified and part not in CELLS:
+            if part not in required:
                 continue  # a fold that nobody asked for
             raise NoMetric(
                 f"`{variant.name}` has no metric on {part}: {error.what}",
@@ -89,17 +96,32 @@ def evaluate_variant(
     return result
 
 
+def _cells(variant: Variant) -> Iterator[str]:
+    """The cells of the split that have metrics; one on validation that a fit has read is none."""
+    read = 0
+    for instance in variant.instances:
+        for fit in instance.fits:
+            read |= fit.region
+    for cell in variant.split.cells:
+        if cell != VALIDATION or not variant.split.bits(cell) & read:
+            yield cell
+
+
 # No feature begins with an underscore.
 _LABEL, _PREDICTION, _POSITION, _GROUP = "_label", "_prediction", "_position", "_group"
 
 
 class _Cell:
-    """The rows of a cell that have a prediction.
+    """The rows of a stored cell that have a prediction.
 
     Attributes:
         rows: with their label, prediction, bucket, key of the split, and position among the stored
             predictions. A prediction about a household is one about each of its offers, and the
-            same goes for labels.
+            same goes for labels. A row whose label is null, or is to come from a row that is not
+            there, is unlabelled.
+
+    Raises:
+        DataError: a row of the labels has to have a prediction, and has none.
     """
 
     def __init__(
@@ -116,17 +138,19 @@ class _Cell:
         predictions[_POSITION] = range(len(predictions))
         labels = _read(store, fingerprints, truth, cell, [target.label]).to_pandas()
         labels = labels.rename(columns={target.label: _LABEL})
-        fine, coarse = (predictions, predicted.entity), (labels, truth.entity)
+        predictable = labels[labels[BUCKET].isin(list(members(predicted.available)))]
         if truth.entity.is_below(predicted.entity):
-            fine, coarse = coarse, fine
-        (many, entity), (one, other) = fine, coarse
-        self.rows = many.merge(
-            one.drop(columns=[BUCKET, *other.columns[1:]]),
-            left_on=entity.key_of(other),
-            right_on=other.key,
-            validate="many_to_one",
-        )
-        self.rows[_GROUP] = self.rows[entity.split_key]
+            self.rows = _with(predictable, truth.entity, predictions, predicted.entity)
+            lost = int(self.rows[_POSITION].isna().sum())
+            self.rows[_GROUP] = self.rows[truth.entity.split_key]
+        else:
+            self.rows = _with(predictions, predicted.entity, labels, truth.entity)
+            is_same = truth.entity == predicted.entity
+            key = truth.entity.key
+            lost = int((~predictable[key].isin(predictions[key])).sum()) if is_same else 0
+            self.rows[_GROUP] = self.rows[predicted.entity.split_key]
+        if lost:
+            raise _unpredicted(variant, cell, lost, len(predictable))
 
     def within(self, buckets: int) -> "pd.DataFrame":
         """Those of its rows that are in some buckets."""
@@ -138,6 +162,34 @@ class _Cell:
             name: _matrix(self._predictions[column])[rows[_POSITION]]
             for name, column in self._columns.items()
         }
+
+
+def _with(
+    rows: "pd.DataFrame", entity: Entity, others: "pd.DataFrame", other: Entity
+) -> "pd.DataFrame":
+    """Every row of an entity with what the row of another one has that it is, or belongs to."""
+    return rows.merge(
+        others.drop(columns=[BUCKET, *other.columns[1:]]),
+        how="left",
+        left_on=entity.key_of(other),
+        right_on=other.key,
+        validate="many_to_one",
+    )
+
+
+def _unpredicted(variant: Variant, cell: str, lost: int, rows: int) -> DataError:
+    label = variant.target.label
+    assert label is not None
+    predicted, truth = row_source(variant.prediction), row_source(variant.features[label])
+    return DataError(
+        f"{lost:,} of the {rows:,} rows in {cell} with `{label}` have no prediction of "
+        f"`{variant.name}`.",
+        where=[describe(predicted.provider), describe(truth.provider), describe(variant.target)],
+        why=f"predictions are made for the rows of source `{predicted.name}`, labels are of the "
+        f"rows of `{truth.name}`. A metric without those rows would be one of another population.",
+        fix=f"let the loader of `{predicted.name}` bring their rows, or that of `{truth.name}` "
+        "leave out what is not to be predicted.",
+    )
 
 
 def _score_columns(instance: Instance) -> dict[str, str]:

@@ -9,34 +9,33 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from threading import RLock
 from typing import TYPE_CHECKING, Any
 
 from ff_assets.core.buckets import ALL
-from ff_assets.core.buckets import describe as describe_buckets
-from ff_assets.core.cells import BUCKET, CELL, TRAIN
+from ff_assets.core.cells import CELL
 from ff_assets.core.certificate import require
 from ff_assets.core.errors import FeatureFlowError, StageError
-from ff_assets.core.fitting import WHOLE, Fit
+from ff_assets.core.fitting import WHOLE
 from ff_assets.core.instance import Instance, Variant, row_source
 from ff_assets.core.refusals import describe
-from ff_assets.core.steps import Kind, Step, steps_of
+from ff_assets.core.steps import Kind, Step, rows_of, steps_of
 from ff_assets.engine.certify import certify
 from ff_assets.engine.columns import plain_columns
 from ff_assets.engine.evaluation import evaluate_variant
+from ff_assets.engine.fitting import SIDE_BY_SIDE, Models
 from ff_assets.engine.frames import Frames
+from ff_assets.engine.measurable import label_source
 from ff_assets.engine.plan import Inventory, Plan
-from ff_assets.engine.regions import stored_bits, within
+from ff_assets.engine.regions import stored_bits
 from ff_assets.engine.schedule import dependents, heights, reads_within
-from ff_assets.engine.sources import StagedSource, stage_source
-from ff_assets.engine.stages import class_name, failed, load_model, missing_fit, refuse_mixing
-from ff_assets.engine.store import Record, Staging, Store, fit_folder, size_of
+from ff_assets.engine.source_checks import StagedSource
+from ff_assets.engine.sources import stage_source
+from ff_assets.engine.stages import failed
+from ff_assets.engine.store import Record, Staging, Store, size_of
 from ff_assets.engine.wear import note_read
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
-
-SIDE_BY_SIDE = 4  # Spark jobs of small fits leave cores idle between their tasks
 
 Register = Callable[[Variant, Mapping[Instance, Any], Mapping[str, Any]], dict[str, Any]]
 Records = dict[str, Record]
@@ -101,9 +100,8 @@ class Execution:
         self._register = register
         self._staged = staged
         self._inventory = Inventory(plan.flow, plan.fingerprints, store)
-        self._models: dict[tuple[Instance, str], Any] = {}
-        self._model_lock = RLock()
-        self._frames = Frames(plan, store, spark, self._model)
+        self._models = Models(plan, store, staging, spark)
+        self._frames = Frames(plan, store, spark, self._models.get)
 
     def run(self) -> Iterator[Event]:
         """Do every step and say so, each step after those it reads.
@@ -113,7 +111,7 @@ class Execution:
         todo = set(self._plan.todo)
         reads = reads_within(steps_of(self._plan.flow), todo.union(self._plan.wanted))
         everything = list(reads)
-        sorter = graphlib.TopologicalSorter(reads)
+        sorter = graphlib.TopologicalSorter(self._waits(reads))
         sorter.prepare()
         position = {step: index for index, step in enumerate(everything)}
         height = heights(reads)
@@ -164,6 +162,17 @@ class Execution:
             raise
         self._close(pool)
 
+    def _waits(self, reads: Mapping[Step, set[Step]]) -> dict[Step, set[Step]]:
+        """Step -> what it waits for: what it reads and, for a fit, the labels of its metrics."""
+        waits = {step: set(parents) for step, parents in reads.items()}
+        for variant in self._plan.flow.variants:
+            labels = label_source(variant)
+            if labels is not None and rows_of(labels) in waits:
+                fits = {Step(Kind.MODEL, i) for i in variant.instances if i.is_estimator}
+                for step in fits & waits.keys():
+                    waits[step].add(rows_of(labels))
+        return waits
+
     def _close(self, pool: ThreadPoolExecutor) -> None:
         pool.shutdown(cancel_futures=True)
         self._frames.close()
@@ -180,7 +189,7 @@ class Execution:
                 case Kind.SOURCE:
                     return self._load(step.instance)
                 case Kind.MODEL:
-                    return {"": self._fit(step)}
+                    return {"": self._models.fit(step.instance, self._frames)}
                 case Kind.FEATURE:
                     return self._write(step)
                 case Kind.EVALUATION:
@@ -217,6 +226,7 @@ class Execution:
                 columns=staged.columns,
                 details={
                     "labelled": {label: n[cell] for label, n in staged.labels.items()},
+                    "only": {label: value[cell] for label, value in staged.only.items()},
                     "keys": staged.keys[cell],
                     "groups": staged.groups[cell],
                     "buckets": {
@@ -229,70 +239,6 @@ class Execution:
             for cell, rows in staged.rows.items()
         }
         return self._staging.add_table(staged.directory, cells)
-
-    def _fit(self, step: Step) -> Record:
-        instance = step.instance
-        self._refuse_unlabelled(instance)
-        began = time.monotonic()
-        training = self._frames.training(instance)
-        if len(instance.fits) > 1:
-            training.persist()
-        directory = self._staging.directory()
-
-        def fit(one: Fit) -> tuple[str, Any]:
-            rows = within(training, instance.split, one.region).drop(BUCKET)
-            model = self._frames.stage(instance).fit(rows)
-            refuse_mixing(instance, model)
-            model.write().save(str(directory / fit_folder(one.name)))
-            return one.name, model
-
-        try:
-            with ThreadPoolExecutor(SIDE_BY_SIDE, thread_name_prefix="ff-fit") as pool:
-                models = dict(pool.map(fit, instance.fits))
-        finally:
-            if len(instance.fits) > 1:
-                training.unpersist()
-        record = Record(
-            fingerprint=self._inventory.fingerprint(step),
-            seconds=time.monotonic() - began,
-            size=size_of(directory),
-            details={
-                "class": class_name(models[WHOLE]),
-                "fits": {fit.name: describe_buckets(fit.region) for fit in instance.fits},
-            },
-        )
-        stored = self._staging.add_model(directory, record)
-        if stored is record:  # else another run was faster, and all goes on with its model
-            with self._model_lock:
-                self._models |= {(instance, name): model for name, model in models.items()}
-        return stored
-
-    def _refuse_unlabelled(self, instance: Instance) -> None:
-        label = instance.stage.operation.label
-        provider = instance.fit_inputs.get(label) if label else None
-        if provider is None or not provider.is_source:
-            return
-        record = self._store.table(self._plan.fingerprints[provider], TRAIN)
-        if record is not None and record.details["labelled"].get(label) == 0:
-            raise StageError(
-                f"`{instance.name}` cannot be fitted: no row of train has the label `{label}`.",
-                where=[describe(instance.provider), describe(provider.provider)],
-                why=f"all {record.rows} rows of train have a null `{label}`.",
-                fix=f"see how the loader of `{provider.provider.name}` makes `{label}`.",
-            )
-
-    def _model(self, instance: Instance, fit: str) -> Any:
-        with self._model_lock:
-            if (instance, fit) not in self._models:
-                fingerprint = self._plan.fingerprints[instance]
-                record = self._store.model(fingerprint)
-                assert record is not None
-                path = self._store.model_path(fingerprint) / fit_folder(fit)
-                if not path.is_dir():
-                    raise missing_fit(instance, fit, path)
-                self._spark()
-                self._models[instance, fit] = load_model(path, record.details["class"])
-            return self._models[instance, fit]
 
     def _write(self, step: Step) -> Records:
         instance = step.instance
@@ -380,7 +326,9 @@ class Execution:
         variant = step.variant
         began = time.monotonic()
         evaluation = self._certified_evaluation(variant)
-        models = {i: self._model(i, WHOLE) for i in variant.serving_instances() if i.is_estimator}
+        models = {
+            i: self._models.get(i, WHOLE) for i in variant.serving_instances() if i.is_estimator
+        }
         details = self._register(variant, models, evaluation)
         return self._store.add_note(
             step.kind,

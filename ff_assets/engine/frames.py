@@ -5,19 +5,20 @@ from collections.abc import Callable, Iterable
 from functools import reduce
 from typing import TYPE_CHECKING, Any
 
-from ff_assets.core.buckets import ALL
 from ff_assets.core.cells import BUCKET, CELL
 from ff_assets.core.entities import Entity
 from ff_assets.core.errors import FeatureFlowError
-from ff_assets.core.fitting import WHOLE, Fit
+from ff_assets.core.fitting import Fit
 from ff_assets.core.instance import Instance, row_source, sources_behind
+from ff_assets.core.nesting import lessons
 from ff_assets.core.operations import AggregateOperation, PretrainedOperation
 from ff_assets.core.steps import CELLS
 from ff_assets.engine.aggregates import aggregate
 from ff_assets.engine.columns import physical, stored_columns, structural
+from ff_assets.engine.frame_plan import Recipe
 from ff_assets.engine.keys import orphaned, other_keys, other_types
-from ff_assets.engine.plan import Plan, Recipe
-from ff_assets.engine.regions import stored_bits, within
+from ff_assets.engine.plan import Plan
+from ff_assets.engine.regions import in_buckets, stored_bits, within
 from ff_assets.engine.stages import failed, make_stage
 from ff_assets.engine.store import Store
 
@@ -78,18 +79,46 @@ class Frames:
         )
 
     def training(self, instance: Instance) -> "DataFrame":
-        """What the fits of an estimator read, of labelled rows: its features, and the bucket."""
+        """What all fits of an estimator read, as far as it is the same for all of them."""
         recipe = self._plan.work[instance].fit_recipe
         assert recipe is not None
         frame = within(self._together(recipe), instance.split, _union(instance.fits))
-        label = instance.stage.operation.label
+        given = {self.columns(parent)[feature]: None for parent, feature in lessons(instance).given}
+        return self._labelled(frame, instance).select(CELL, BUCKET, *given)
+
+    def training_of(self, instance: Instance, fit: Fit, training: "DataFrame") -> "DataFrame":
+        """What one fit of an estimator reads: its features on labelled rows.
+
+        A nested one reads what nested stages upstream make without the folds that it leaves out:
+        the rows of every fold get what their models say that have not read this fold either.
+
+        Args:
+            training: what `training` gives, of which nothing is computed again.
+        """
+        if remade := self._plan.work[instance].remade:
+            parts = []
+            for _, served in instance.serving(0):
+                if rows := served & fit.region:
+                    part = training.where(in_buckets(rows))
+                    for each in remade:
+                        part = self._transform(part, each, rows, fit.context)
+                    parts.append(part)
+            frame = self._labelled(_stacked(parts), instance)
+        elif len(instance.fits) > 1:
+            frame = training.where(in_buckets(fit.region))
+        else:
+            frame = training
         reads = {**instance.inputs, **instance.fit_inputs}
-        if label is not None:
-            frame = frame.where(frame[self.columns(reads[label])[label]].isNotNull())
-        return frame.select(
-            BUCKET,
-            *dict.fromkeys(self.columns(parent)[feature] for feature, parent in reads.items()),
-        )
+        columns = {self.columns(parent)[feature]: None for feature, parent in reads.items()}
+        return frame.select(*columns)
+
+    def _labelled(self, frame: "DataFrame", instance: Instance) -> "DataFrame":
+        """The rows that have the label that an estimator learns, where the frame has it at all."""
+        label = instance.stage.operation.label
+        if label is None:
+            return frame
+        column = self.columns({**instance.inputs, **instance.fit_inputs}[label])[label]
+        return frame.where(frame[column].isNotNull()) if column in frame.columns else frame
 
     def release(self, instance: Instance) -> None:
         """Say that one computation which read the frame of this instance has ended."""
@@ -121,7 +150,7 @@ class Frames:
             frame = self._aggregated(instance, work.events)
         elif work.recipe is not None:
             frame = self._in(self._together(work.recipe), work.cells)
-            frame = self._transform(frame, instance)
+            frame = self._transform(frame, instance, self._bits(instance))
         else:
             return self._stored(instance, sorted(work.cells))
         if not work.persist:
@@ -154,7 +183,7 @@ class Frames:
                 self._refuse_orphans(recipe.base, instance)
                 frame = self._joined(frame, entity, instance)
             else:
-                frame = self._transform(frame, instance)
+                frame = self._transform(frame, instance, self._bits(instance))
         return frame
 
     def _joined(self, frame: "DataFrame", entity: Entity, instance: Instance) -> "DataFrame":
@@ -202,10 +231,23 @@ class Frames:
                 raise orphaned(children, parents, [row[0] for row in found], orphans.count())
             self._related.add((children, parents, cells))
 
-    def _transform(self, frame: "DataFrame", instance: Instance) -> "DataFrame":
+    def _bits(self, instance: Instance) -> int:
+        """The buckets that may have rows where an instance is computed."""
+        cells = self._plan.work[instance].cells or CELLS
+        return sum(stored_bits(instance.split, cell) for cell in cells)  # they are disjoint
+
+    def _transform(
+        self, frame: "DataFrame", instance: Instance, rows: int, context: int = 0
+    ) -> "DataFrame":
+        """A frame with what an instance makes of it.
+
+        Args:
+            rows: the buckets that the frame may have rows of.
+            context: the folds that all models leave out, as a bitmap.
+        """
         try:
             if instance.is_estimator:
-                return self._predicted(frame, instance)
+                return self._predicted(frame, instance, rows, context)
             if isinstance(instance.stage.operation, PretrainedOperation):
                 return self._pretrained(frame, instance)
             return self.stage(instance).transform(frame)
@@ -214,20 +256,19 @@ class Frames:
         except Exception as error:  # what is being done may be a step further down
             raise failed(instance, "applied", error) from error
 
-    def _predicted(self, frame: "DataFrame", instance: Instance) -> "DataFrame":
+    def _predicted(
+        self, frame: "DataFrame", instance: Instance, rows: int, context: int
+    ) -> "DataFrame":
         """Every row with the output of the model that serves it; rows that none serves go."""
-        given = ALL
         for parent in instance.inputs.values():
-            given &= parent.available
-        if len(instance.fits) == 1 and instance.available == given:
-            return self._model(instance, WHOLE).transform(frame)
-        cells = self._plan.work[instance].cells or CELLS
-        parts = [
-            self._model(instance, fit.name).transform(within(frame, instance.split, fit.serves))
-            for fit in instance.fits
-            if any(fit.serves & stored_bits(instance.split, cell) for cell in cells)
-        ]
-        return reduce(lambda one, other: one.unionByName(other), parts)
+            rows &= parent.available
+        serving = [(fit, part & rows) for fit, part in instance.serving(context) if part & rows]
+        return _stacked(
+            self._model(instance, fit.name).transform(
+                frame if part == rows else within(frame, instance.split, part)
+            )
+            for fit, part in serving
+        )
 
     def _pretrained(self, frame: "DataFrame", instance: Instance) -> "DataFrame":
         """A model from elsewhere, which knows columns by the features' own names."""
@@ -266,3 +307,7 @@ def _union(fits: Iterable[Fit]) -> int:
     for fit in fits:
         region |= fit.region
     return region
+
+
+def _stacked(parts: "Iterable[DataFrame]") -> "DataFrame":
+    return reduce(lambda one, other: one.unionByName(other), parts)

@@ -320,11 +320,20 @@ def _of_class_one(values: Floats | None) -> Floats | None:
 
 
 def _refuse_single_label(y: Floats) -> None:
-    if len(y) and (y != y[0]).any():
-        return
-    raise NoMetric(
-        f"the {len(y)} rows of this cell all have the label {y[0]:g}"
-        if len(y)
+    if not len(y) or (y == y[0]).all():
+        raise too_few_labels(len(y), y[0] if len(y) else None)
+
+
+def too_few_labels(rows: int, only: float | None) -> NoMetric:
+    """The error of a cell without two different labels.
+
+    Args:
+        rows: how many of its rows have a label.
+        only: the label that they all have.
+    """
+    return NoMetric(
+        f"the {rows} rows of this cell all have the label {only:g}"
+        if rows
         else "this cell has no row with a label",
         why="a metric tells rows of one label from rows of another (AUC, F1) or compares with "
         "the spread of the labels (R2): it needs at least two labels",

@@ -1,83 +1,19 @@
-"""The plan of a run: what is reused, what is computed, and in which frames.
-
-A *frame* is one wide DataFrame that holds an instance's columns beside those it was made from.
-The frame of a computed instance grows out of the frame of one of the instances it reads (its
-base), so no join is needed; what the base does not hold is added: a stored table by a join on
-the key, a view by computing it again. Frames that are read more than once are persisted, with
-no more columns than their readers need.
-"""
+"""The plan of a run: what is reused and what is computed; in which frames, `frame_plan` says."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 
+from ff_assets.core.cells import stored_with
 from ff_assets.core.certificate import Claim, claims, digest
 from ff_assets.core.declare import Source
-from ff_assets.core.entities import finest
 from ff_assets.core.fingerprint import Fingerprints
 from ff_assets.core.flow import Flow
 from ff_assets.core.instance import Instance, Variant
 from ff_assets.core.split import TimeSplit
 from ff_assets.core.steps import CELLS, Kind, Step, steps_of
+from ff_assets.engine.frame_plan import FramePlanner, Work
 from ff_assets.engine.store import Record, Store
-
-Column = tuple[Instance, str]  # one feature as provided by one instance
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """How to get columns together in one DataFrame.
-
-    Attributes:
-        base: the instance whose frame to start from.
-        extend: instances to add, in order.
-        carried: columns that are taken from the base's frame.
-    """
-
-    base: Instance
-    extend: tuple[Instance, ...]
-    carried: frozenset[Column]
-
-
-@dataclass
-class Work:
-    """What a run does with one instance.
-
-    Attributes:
-        table: whether its rows are stored; those of a view are only recorded.
-        fit: whether its model is fitted.
-        write: cells of its rows that are stored or recorded.
-        cells: cells for which its frame is built; none if its frame is not needed.
-        stored: whether the frame is read from the store.
-        recipe: what its frame is computed from, unless it is stored.
-        events: what an aggregate sums up, instead of a recipe.
-        fit_recipe: what its model is fitted on, if it is fitted.
-        kept: columns of its frame that are read downstream of it, beside its own.
-        readers: how many computations read its frame.
-        repeated: whether one of them reads it several times, as cross-fitted models do.
-    """
-
-    table: bool
-    fit: bool = False
-    write: tuple[str, ...] = ()
-    cells: set[str] = field(default_factory=set)
-    stored: bool = False
-    recipe: Recipe | None = None
-    events: Recipe | None = None
-    fit_recipe: Recipe | None = None
-    kept: set[Column] = field(default_factory=set)
-    readers: int = 0
-    repeated: bool = False
-
-    @property
-    def persist(self) -> bool:
-        """A frame that is computed and read more than once is worth its memory."""
-        return not self.stored and self.readers > (0 if self.repeated else 1)
-
-    @property
-    def bases(self) -> list[Instance]:
-        """The instances whose frames its own frame is computed from."""
-        return [recipe.base for recipe in (self.recipe, self.events) if recipe is not None]
 
 
 @dataclass(frozen=True)
@@ -131,8 +67,8 @@ def table_instances(flow: Flow) -> frozenset[Instance]:
 
 
 def fit_cells(instance: Instance) -> tuple[str, ...]:
-    """The cells whose rows the fits of an estimator read."""
-    return instance.stage.fitting.cells
+    """The stored cells that hold the rows which the fits of an estimator read."""
+    return tuple(dict.fromkeys(map(stored_with, instance.stage.fitting.cells)))
 
 
 def history_cells(instance: Instance, cells: Collection[str]) -> Collection[str]:
@@ -214,7 +150,7 @@ def make_plan(
     for step in reversed(order):
         decisions.decide(step, [c for c in cells_of.get(step, ()) if c not in reused[step]])
     work = {i: decisions.work[i] for i in flow.instances if i in decisions.work}
-    _FramePlanner(work).run()
+    FramePlanner(work).run()
     return Plan(
         flow=flow,
         fingerprints=fingerprints,
@@ -279,123 +215,3 @@ class _Decisions:
 
     def _work(self, instance: Instance) -> Work:
         return self.work.setdefault(instance, Work(table=instance in self._inventory.tables))
-
-
-_CANDIDATES = 8
-
-
-class _FramePlanner:
-    """Chooses the base of every frame, then what each keeps and how often it is read.
-
-    Args:
-        work: what is done with each instance, inputs before readers.
-    """
-
-    def __init__(self, work: Mapping[Instance, Work]) -> None:
-        self._work = work
-        self._position = {instance: index for index, instance in enumerate(work)}
-        self._added: dict[Instance, frozenset[Instance]] = {}  # what a frame adds to its base
-        self._held: dict[Instance, int] = {}  # how many instances a frame has columns of
-        self._holding: dict[Instance, dict[Instance, bool]] = {}  # instance -> frame -> is it in it
-
-    def run(self) -> None:
-        """Complete the work on every instance."""
-        for instance, own in self._work.items():
-            self._added[instance], self._held[instance] = frozenset([instance]), 1
-            if instance.is_aggregate and own.cells and not own.stored:
-                own.events = self._recipe(instance.inputs)
-            elif own.cells and not own.stored:
-                own.recipe = self._recipe(instance.inputs)
-                self._added[instance] |= frozenset(own.recipe.extend)
-                self._held[instance] = self._held[own.recipe.base] + len(self._added[instance])
-            if own.fit:
-                own.fit_recipe = self._recipe({**instance.inputs, **instance.fit_inputs})
-        for instance in reversed(list(self._work)):
-            self._pass_on_reads(instance, self._work[instance])
-
-    def _pass_on_reads(self, instance: Instance, own: Work) -> None:
-        """Tell the base of a frame, all of whose readers are known, what is read of it."""
-        if own.table and own.write and not own.stored:
-            own.readers += 1
-        reads = 1 if own.persist else own.readers
-        if own.events is not None:
-            self._read(own.events, reads)
-            assert instance.spine is not None
-            self._work[instance.spine].readers += reads
-        if own.recipe is not None:
-            base = self._work[own.recipe.base]
-            # What readers of this frame need of its base has to come through this frame.
-            base.kept |= {column for column in own.kept if self._holds(own.recipe.base, column[0])}
-            self._read(own.recipe, reads)
-            base.repeated |= len(instance.fits) > 1
-        if own.fit_recipe is not None:
-            self._read(own.fit_recipe, 1)
-
-    def _read(self, recipe: Recipe, times: int) -> None:
-        base = self._work[recipe.base]
-        base.kept |= recipe.carried
-        base.readers += times
-
-    def _holds(self, frame: Instance, instance: Instance) -> bool:
-        """Whether the frame of an instance has the columns of another one.
-
-        It has its own, those added to it, and those of its base. Answers are kept for the frames
-        that were passed; a set of all columns for each frame would make long chains quadratic.
-        """
-        known = self._holding.setdefault(instance, {})
-        passed = []
-        while frame not in known:
-            passed.append(frame)
-            recipe = self._work[frame].recipe
-            if instance in self._added[frame]:
-                known[frame] = True
-            elif recipe is None or self._position[frame] < self._position[instance]:
-                known[frame] = False
-            else:
-                frame = recipe.base
-        held = known[frame]
-        known.update(dict.fromkeys(passed, held))
-        return held
-
-    def _recipe(self, reads: Mapping[str, Instance]) -> Recipe:
-        """The cheapest way to get columns together: the fewest joins, then the fewest additions."""
-        # Frames that hold more are likelier to hold the rest; stages of many inputs stay quick.
-        entity = finest(instance.entity for instance in reads.values())
-        inputs = sorted(
-            {instance for instance in reads.values() if instance.entity == entity},
-            key=lambda i: (-self._held[i], -self._position[i]),
-        )
-        best: Recipe | None = None
-        for base in inputs[:_CANDIDATES]:
-            best = self._based_on(base, reads, best) or best
-        assert best is not None
-        return best
-
-    def _based_on(
-        self, base: Instance, reads: Mapping[str, Instance], other: Recipe | None
-    ) -> Recipe | None:
-        """Add to a base's frame what is read and not in it, views with what they read in turn.
-
-        What costs as much as another recipe is given up, before it has gone through all upstream.
-        """
-        limit: tuple[int, int] | None = None
-        if other is not None:
-            limit = sum(self._work[i].table for i in other.extend), len(other.extend)
-        carried: set[Column] = set()
-        extend: set[Instance] = set()
-        joins = 0
-        agenda = list(reads.items())
-        while agenda:
-            feature, instance = agenda.pop()
-            if self._holds(base, instance):
-                carried.add((instance, feature))
-            elif instance not in extend:
-                extend.add(instance)
-                if self._work[instance].table:
-                    joins += 1
-                else:
-                    agenda.extend(instance.inputs.items())
-            if limit is not None and (joins, len(extend)) >= limit:
-                return None
-        order = tuple(sorted(extend, key=self._position.__getitem__))
-        return Recipe(base, order, frozenset(carried))

@@ -1,14 +1,53 @@
-"""Rows by their buckets: what a fit reads, and what a model serves."""
+"""Rows by their buckets: which one a row is in, what a fit reads, and what a model serves."""
 
 from typing import TYPE_CHECKING
 
-from ff_assets.core.buckets import ALL, ranges
-from ff_assets.core.cells import BUCKET, CELL, TEST
-from ff_assets.core.split import Split
+from ff_assets.core.buckets import ALL, BUCKETS, ranges
+from ff_assets.core.cells import BUCKET, CELL, TEST, TRAIN
+from ff_assets.core.split import CUTOFF_BUCKET, HEX_DIGITS, SEPARATOR, Split, TimeSplit
 from ff_assets.core.steps import CELLS
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame
+    from pyspark.sql import Column, DataFrame
+
+
+def bucket_column(by: "Column", split: Split) -> "Column":
+    """The bucket of a row, 0 to 999; null where `by` is.
+
+    It is the same as `ff_assets.core.split.bucket` and `TimeSplit.bucket` give.
+
+    Args:
+        by: the key of the row's root entity; for a time split the time of its event, of which the
+            day counts (in the time zone of the session).
+    """
+    from pyspark.sql import functions as F
+
+    if isinstance(split, TimeSplit):
+        days = F.datediff(by.cast("date"), F.lit(split.first_day)) + CUTOFF_BUCKET
+        within = F.when(days < 0, 0).when(days >= BUCKETS, BUCKETS - 1).otherwise(days)
+        return within.cast("int")
+    text = F.concat(F.lit(split.salt + SEPARATOR), by.cast("string"))
+    number = F.conv(F.substring(F.sha2(text, 256), 1, HEX_DIGITS), 16, 10).cast("bigint")
+    return (number % BUCKETS).cast("int")
+
+
+def cell_column(by: "Column", split: Split) -> "Column":
+    """The cell that a row is stored with; null where `by` is.
+
+    What is not test is stored with train, also the embargo of a time split and what lies before
+    its start: later rows have such rows as their history. They are kept out of fits and metrics by
+    their buckets.
+    """
+    from pyspark.sql import functions as F
+
+    bucket = bucket_column(by, split)
+    return F.when(among(bucket, split.cells[TEST]), TEST).when(bucket.isNotNull(), TRAIN)
+
+
+def among(bucket: "Column", buckets: range) -> "Column":
+    """Whether a bucket is one of some."""
+    between = (bucket >= buckets.start) & (bucket < buckets.stop)
+    return between & ((bucket - buckets.start) % buckets.step == 0)
 
 
 def stored_bits(split: Split, cell: str) -> int:
@@ -33,7 +72,18 @@ def within(frame: "DataFrame", split: Split, buckets: int) -> "DataFrame":
         frame = frame.where(F.col(CELL).isin(*touched))  # which skips the files of the others
     if all(stored_bits(split, cell) & ~buckets == 0 for cell in touched):
         return frame
+    return frame.where(in_buckets(buckets))
+
+
+def in_buckets(buckets: int) -> "Column":
+    """Whether a row's bucket is among those of a bitmap.
+
+    Of a persisted frame it reads no column that the frame may lack, as `within` does: Spark would
+    look for such a column beneath, and pass by what is persisted.
+    """
+    from pyspark.sql import functions as F
+
     inside = F.lit(False)
     for first, last in ranges(buckets):
         inside |= F.col(BUCKET).between(first, last)
-    return frame.where(inside)
+    return inside

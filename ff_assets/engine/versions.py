@@ -1,17 +1,21 @@
 """The data versions, and with them the fingerprints, of what a run asks for."""
 
-import hashlib
 import importlib.metadata
 from collections.abc import Callable, Iterable
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ff_assets.core.fingerprint import Fingerprints
+from ff_assets.core.code import module_digest
+from ff_assets.core.declare import Source
+from ff_assets.core.errors import DataError, FeatureFlowError, brief
+from ff_assets.core.fingerprint import Fingerprints, digest
 from ff_assets.core.flow import Flow
 from ff_assets.core.instance import Instance
+from ff_assets.core.refusals import describe
 from ff_assets.core.steps import Kind, Step
-from ff_assets.engine.sources import StagedSource, stage_source, stated_version
+from ff_assets.engine.source_checks import StagedSource
+from ff_assets.engine.sources import stage_source
 from ff_assets.engine.store import Staging
 
 if TYPE_CHECKING:
@@ -59,20 +63,81 @@ def fingerprint(
         for i in instances
         if i.is_source
     }
-    fingerprints = Fingerprints(versions, engine_version(), metrics_version())
+    fingerprints = Fingerprints(versions, **code_versions())
     fingerprints.add(instances)
     return fingerprints, staged
 
 
+def stated_version(source: Source) -> str | None:
+    """The version that a source states of its data, or `None` if it has to be read for that.
+
+    Raises:
+        DataError: the function that states it fails, or nothing is stated.
+    """
+    if source.version == "":
+        raise _no_version(source, "its version is an empty text.")
+    if not callable(source.version):
+        return source.version
+    try:
+        version = source.version()
+    except FeatureFlowError:
+        raise
+    except Exception as error:
+        raise _no_version(source, f"its version function raised {brief(error)}") from error
+    if version is None:
+        raise _no_version(source, "its version function returned None.")
+    if not str(version):
+        raise _no_version(source, "its version function returned an empty text.")
+    return str(version)
+
+
+def _no_version(source: Source, why: str) -> DataError:
+    return DataError(
+        f"source `{source.name}` cannot state the version of its data.",
+        where=[describe(source)],
+        why=why,
+        fix="state what changes with the data, such as a file's hash; without `version` the data "
+        "is read and hashed.",
+    )
+
+
+def code_versions() -> dict[str, str]:
+    """What `Fingerprints` has to know of the code, beside that of the declarations."""
+    return {
+        "engine": engine_version(),
+        "reading": reading_version(),
+        "metrics": metrics_version(),
+    }
+
+
+@cache
 def engine_version() -> str:
-    """The version of Spark, without importing it."""
-    return importlib.metadata.version("pyspark")
+    """The version of Spark and of the code that computes values with it; it imports neither."""
+    return f"{importlib.metadata.version('pyspark')} {code_version(_COMPUTING)}"
+
+
+@cache
+def reading_version() -> str:
+    """A digest of the code that reads sources, and divides and counts their rows."""
+    return code_version(_READING)
 
 
 @cache
 def metrics_version() -> str:
     """A digest of the code that measures predictions; another one may give other metrics."""
-    digest = hashlib.sha256()
-    for name in ("evaluation.py", "intervals.py", "metrics.py"):
-        digest.update(Path(__file__).with_name(name).read_bytes())
-    return digest.hexdigest()
+    return code_version(_MEASURING)
+
+
+_COMPUTING = ("aggregates", "column_function", "fitting", "frames", "regions", "stages")
+_READING = ("regions", "source_checks", "sources")
+_MEASURING = ("evaluation", "intervals", "metrics")
+
+
+def code_version(modules: Iterable[str], folder: Path = Path(__file__).parent) -> str:
+    """A digest of the code of some modules in a folder, but for comments and docstrings.
+
+    Args:
+        modules: their names, such as `frames`.
+    """
+    texts = [(folder / f"{name}.py").read_text() for name in modules]
+    return digest([module_digest(text) for text in texts])

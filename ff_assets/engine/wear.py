@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 
+from ff_assets.core.cells import TEST
 from ff_assets.core.fingerprint import digest
 from ff_assets.core.instance import Variant
 from ff_assets.engine.store import Store
@@ -33,13 +34,15 @@ class Wear:
 def note_read(store: Store, variant: Variant, evaluation: str) -> Wear:
     """Count that an evaluation of a variant reads the rows of test; safe for several processes.
 
-    Reads are counted for each label and split: other rows, or another truth, wear for themselves.
+    Reads are counted for each label and rows of test: other rows, or another truth, wear for
+    themselves, and dividing the rest otherwise makes no fresh test of a worn one.
 
     Args:
         evaluation: the fingerprint of the evaluation.
     """
-    target = variant.target
-    ledger = digest([variant.split.describe(), variant.entity.name, target.label])
+    split = variant.split
+    rows = [*split.space(variant.entity), split.bits(TEST), variant.entity.name]
+    ledger = digest([rows, variant.target.label])
     entry = {"at": time.time(), "variant": variant.name, "evaluation": evaluation}
     with store.ledger(f"reads/{ledger}").open("a+") as file:
         fcntl.flock(file, fcntl.LOCK_EX)  # until it is closed

@@ -18,7 +18,7 @@ from ff_assets import HashSplit
 from ff_assets.assets.build import spark_config
 from ff_assets.core.cells import TEST
 from ff_assets.engine.java import use_java
-from ff_assets.engine.sources import cell_column
+from ff_assets.engine.regions import cell_column
 from ff_assets.flows.datasets import snippets_path
 
 KEY = "review_id"

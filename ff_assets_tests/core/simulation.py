@@ -7,7 +7,8 @@ from ff_assets.core.cells import TRAIN
 from ff_assets.core.instance import Instance
 from ff_assets.core.steps import CELLS, Kind, Step
 from ff_assets.engine.columns import stored_columns
-from ff_assets.engine.plan import Inventory, Plan, Recipe
+from ff_assets.engine.frame_plan import Recipe
+from ff_assets.engine.plan import Inventory, Plan
 from ff_assets.engine.store import Record, Staging, Store
 
 Column = tuple[Instance, str]
@@ -80,6 +81,8 @@ class Simulation:
         recipe = self.plan.work[instance].fit_recipe
         assert recipe is not None
         frame = self._together(recipe, {TRAIN}, self._read(recipe.base))
+        for remade in self.plan.work[instance].remade:
+            frame = self._applied(remade, frame)
         assert frame >= set(reads(instance)) | {(i, f) for f, i in instance.fit_inputs.items()}
 
     def _read(self, instance: Instance) -> set[Column]:

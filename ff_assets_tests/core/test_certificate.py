@@ -60,6 +60,11 @@ def made(claim: Claim, **changes: Any) -> dict[str, Any]:
         fingerprints={i: f"print of {i.name}" for i in claim.verdict.variant.instances},
         reads={"reads": 2, "variants": 1},
         checks=("Keys are unique.",),
+        observed={
+            instance: {"": {"rows": 1987, "buckets": [(3, 799)]}}
+            for instance in claim.verdict.variant.instances
+            if instance.is_estimator
+        },
     )
     return certificate(claim, replace(facts, **changes))
 
@@ -149,7 +154,9 @@ def test_the_chain_says_which_rows_each_fit_has_read(claim: Claim):
     assert next(iter(told)) == "sentence"
     source, segments, model = told["chain"]
     assert (source["kind"], source["fits"]) == ("source", [])
-    assert segments["fits"] == [{"name": "all", "rows": "train (0-799)", "buckets": [[0, 799]]}]
+    given = {"observed": {"rows": 1987, "buckets": [[3, 799]]}}
+    declared = {"name": "all", "rows": "train (0-799)", "buckets": [[0, 799]]}
+    assert segments["fits"] == [declared | given]
     assert segments["labels"] == "train (0-799)"
     assert model["fingerprint"] == "print of action"
     assert told["data"] == {"people": "print of people"}
@@ -260,7 +267,7 @@ def test_what_is_left_out_or_added_is_noticed(claim: Claim):
         if part != "digest":
             assert code_of(signed(less)) == "CERTIFICATE_INCOMPLETE", part
     assert code_of(whole | {"note": "fine"}) == "CERTIFICATE_EDITED"
-    assert code_of(signed(whole | {"format": 2})) == "CERTIFICATE_INCOMPLETE"
+    assert code_of(signed(whole | {"format": 1})) == "CERTIFICATE_INCOMPLETE"
 
 
 def signed(edited: Mapping[str, Any]) -> dict[str, Any]:

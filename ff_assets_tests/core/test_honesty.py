@@ -1,6 +1,8 @@
 """What verdicts say, and cases beside the listed ones."""
 
+import gc
 import json
+import weakref
 from datetime import date
 
 import pytest
@@ -12,6 +14,7 @@ from ff_assets import (
 from ff_assets.core.errors import DefinitionError, LeakError
 from ff_assets.core.flow import infer
 from ff_assets.core.honesty import check
+from ff_assets.core.influence import ledger_of
 from ff_assets.core.project import Project
 from ff_assets.core.verdict import refuse
 from ff_assets.core.why import why
@@ -73,6 +76,19 @@ def test_what_is_behind_a_verdict_is_told_line_by_line():
     assert segments.verdict == "has read test (800-999) of test"
     assert model.fits == (("all", "train (0-799)"),)
     assert model.verdict == segments.verdict
+
+
+def test_what_is_known_of_a_flow_is_found_out_once_and_forgotten_with_it():
+    flow = infer(Project((people(),), (label_free, action), (target(),)))
+    ledger = ledger_of(flow)
+    (honest,) = check(flow)
+    assert len(list(why(flow, honest))) == 3
+    assert ledger_of(flow) is ledger
+    assert ledger_of(infer(flow.project)) is not ledger
+    alive = weakref.ref(ledger)
+    del flow, honest, ledger
+    gc.collect()
+    assert alive() is None
 
 
 def test_an_outcome_is_a_label_although_no_source_says_so():

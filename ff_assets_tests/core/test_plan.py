@@ -17,7 +17,8 @@ from ff_assets.core.flow import Flow, infer
 from ff_assets.core.instance import Instance
 from ff_assets.core.project import Project
 from ff_assets.core.steps import CELLS, Kind, Step, rows_of, steps_of, steps_of_target
-from ff_assets.engine.plan import Inventory, Plan, Work, make_plan
+from ff_assets.engine.frame_plan import Work
+from ff_assets.engine.plan import Inventory, Plan, make_plan
 from ff_assets.engine.store import Store
 from ff_assets_tests.core.simulation import Simulation, put
 from ff_assets_tests.core.stubs import Graph, estimator, graphs, source, transformer
@@ -46,7 +47,9 @@ def make(
     flow: Flow, store: Store, wanted: Mapping[Step, tuple[str, ...]] | None = None, **given: object
 ) -> Plan:
     """The plan of everything, if nothing else is wanted."""
-    prints = Fingerprints({s.name: "1" for s in flow.project.sources}, "4.3.0", "1")
+    prints = Fingerprints(
+        {s.name: "1" for s in flow.project.sources}, engine="4.3.0", reading="1", metrics="1"
+    )
     prints.add(flow.instances)
     wanted = dict.fromkeys(steps_of(flow), CELLS) if wanted is None else wanted
     return make_plan(flow, wanted, prints, store, **given)
@@ -262,6 +265,20 @@ def recipes(plan: Plan) -> Iterator[object]:
 # Any flow, any wish, whatever exists
 
 
+@st.composite
+def partly_nested(draw: st.DrawFn, project: Project) -> Project:
+    """The same with some estimators cross-fitted, on more folds than there can be stages."""
+    if draw(st.booleans()):
+        return project
+    stages = tuple(
+        stage.cross_fit(8, nested=draw(st.integers(0, 3)) > 0)
+        if stage.kind == "estimator"
+        else stage
+        for stage in project.stages
+    )
+    return Project(project.sources, stages, project.targets)
+
+
 def some(draw: st.DrawFn, flow: Flow) -> dict[Step, tuple[str, ...]]:
     cells = st.sampled_from([(TRAIN,), (TEST,), CELLS])
     chosen = draw(st.lists(st.sampled_from(steps_of(flow)), unique=True))
@@ -271,7 +288,7 @@ def some(draw: st.DrawFn, flow: Flow) -> dict[Step, tuple[str, ...]]:
 @given(st.data(), graphs(acyclic=True))
 @settings(max_examples=100, deadline=None)
 def test_every_plan_can_be_carried_out(data: st.DataObject, graph: Graph):
-    flow = infer(graph.project)
+    flow = infer(data.draw(partly_nested(graph.project)))
     wanted, existing = (data.draw(st.composite(some)(flow)) for _ in range(2))
     with tempfile.TemporaryDirectory() as directory:
         store = Store(Path(directory))

@@ -23,7 +23,7 @@ from ff_assets.core.errors import (
 )
 from ff_assets.core.flow import infer
 from ff_assets.core.project import Project
-from ff_assets.core.split import HashSplit
+from ff_assets.core.split import HashSplit, TimeSplit
 from ff_assets.core.stage import stage
 from ff_assets_tests.core.refusal import lines, names, refused
 
@@ -107,6 +107,37 @@ def test_two_split_policies():
     error = refused(DuplicateName, lambda: Project.collect([module]))
     assert len(error.where) == 2
     assert 'HashSplit("two")' in lines(error)[1]
+    module.two = TimeSplit("2017-05-01")
+    error = refused(DuplicateName, lambda: Project.collect([module]))
+    assert [thing for thing, _ in error.where] == ["HashSplit(...)", "TimeSplit(...)"]
+    assert "Target(..., split=...)" in error.fix
+
+
+def test_the_split_that_no_target_names_is_the_projects():
+    module = ModuleType("flows")
+    module.texts, module.by_time = texts, TimeSplit("2017-05-01")
+    assert Project.collect([module]).split is module.by_time
+    module.target = Target("t", outputs=["text"], split=module.by_time)
+    assert Project.collect([module]).split == HashSplit()
+    module.by_key = HashSplit("own")
+    assert Project.collect([module]).split is module.by_key
+
+
+def test_two_splits_that_would_have_one_name():
+    def project(*splits: HashSplit | TimeSplit) -> Project:
+        first, second = (Target(f"t{n}", ["text"], split=split) for n, split in enumerate(splits))
+        return Project((texts,), (), (first, second))
+
+    short, long = (TimeSplit("2017-05-01", embargo) for embargo in ("7d", "30d"))
+    error = refused(DefinitionError, lambda: project(short, long))
+    assert "are much alike" in error.what
+    assert len(error.where) == 2
+    cells = {"train": range(900), "test": range(900, 1000)}
+    halves = {"train": range(500), "test": range(500, 1000)}
+    refused(DefinitionError, lambda: project(HashSplit(cells=cells), HashSplit(cells=halves)))
+    project(short, TimeSplit("2017-05-01", "7d"))
+    project(short, TimeSplit("2017-05-01", "7d", validation="7d"))
+    project(HashSplit(cells=cells), HashSplit())  # the project's own goes without a name
 
 
 @pytest.mark.parametrize(
@@ -117,6 +148,8 @@ def test_two_split_policies():
         {"train": range(800), "test": range(801, 1000)},
         {"train": range(800), "test": range(800, 1001)},
         {"train": range(800), "test": range(800, 900), "dev": range(900, 1000)},
+        {"train": range(800), "validation": range(800, 1000)},
+        {"train": range(800), "validation": range(800, 800), "test": range(800, 1000)},
         {"train": range(800), "test": range(999, 799, -1)},
         {"train": range(800), "test": list(range(800, 1000))},
     ],

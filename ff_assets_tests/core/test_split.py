@@ -11,7 +11,7 @@ from pyspark.sql import functions as F
 from ff_assets.core.buckets import BUCKETS
 from ff_assets.core.cells import TEST, TRAIN
 from ff_assets.core.split import HashSplit, bucket, canonical
-from ff_assets.engine.sources import bucket_column, cell_column
+from ff_assets.engine.regions import bucket_column, cell_column
 
 pytestmark = pytest.mark.xdist_group("small")  # with others that need Spark
 

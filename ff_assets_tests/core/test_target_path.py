@@ -1,0 +1,171 @@
+"""Labels that are sums of rows, inputs that are other sums of them; targets with two outputs."""
+
+from typing import Any
+
+import pytest
+from pyspark.sql import functions as F
+
+from ff_assets import Entity, Source, Stage, Target, aggregate, aggregates, feature
+from ff_assets.core.flow import infer
+from ff_assets.core.honesty import check
+from ff_assets.core.project import Project
+from ff_assets.core.verdict import Verdict
+from ff_assets_tests.core.founding import (
+    action,
+    is_clean,
+    label_free,
+    path,
+    supervised,
+    verdict,
+    verdicts,
+)
+from ff_assets_tests.core.stubs import estimator, load, transformer
+
+household = Entity("household", key="household_id")
+basket = Entity("basket", key="basket_id", parent=household, foreign_key="household_id", time="at")
+item = Entity("item", key="item_id", parent=basket, foreign_key="basket_id")
+visit = Entity("visit", key="visit_id", parent=household, foreign_key="household_id", time="at")
+offer = Entity("offer", key="offer_id", parent=household, foreign_key="household_id", time="at")
+
+
+def source(of: Entity, *features: str, labels: tuple[str, ...] = ()) -> Source:
+    types = dict.fromkeys(features, "double")
+    return Source(of.name + "s", entity=of, load=load, features=types, labels=labels, version="1")
+
+
+def sums(to: Entity, of: Entity = basket, *windows: str, **measures: list[Any]) -> Stage:
+    name = f"{of.name}_of_{to.name}"
+    return aggregates(name, of=of, to=to, measures=measures, windows=windows)
+
+
+def judged(
+    *stages: Stage, label: str, outcome: str = "", entity: Entity | None = None, **target: Any
+) -> Verdict:
+    """The verdict on a prediction about households.
+
+    Args:
+        outcome: the feature of baskets that their source declares as a label.
+    """
+    sources = (
+        source(household, "size"),
+        source(basket, "amount", "discount", "won", labels=(outcome,) if outcome else ()),
+        source(item, "price"),
+        source(visit, "length"),
+        source(offer, "kind", "redeemed", labels=("redeemed",)),
+    )
+    given = {"outputs": ["action"], "task": "regression", "entity": entity} | target
+    (only,) = check(infer(Project(sources, stages, (Target("t", label=label, **given),))))
+    return only
+
+
+def test_sums_of_one_feature_do_not_predict_each_other() -> None:
+    both = sums(household, amount=["sum", "mean"])
+    leaky = judged(both, estimator("action", ["amount_mean"]), label="amount_sum")
+    assert (leaky.code, path(leaky)) == (
+        "TARGET_PATH",
+        ["baskets", "basket_of_household", "action"],
+    )
+    behind = transformer("spread", ["amount_mean", "size"])
+    assert judged(behind, both, estimator("action", ["spread"]), label="amount_sum").code
+    assert is_clean(judged(both, estimator("action", ["size"]), label="amount_sum"))
+
+
+def test_nor_do_sums_of_two_features_of_the_same_rows() -> None:
+    both = sums(household, amount=["sum"], discount=["sum", "count"])
+    leaky = judged(both, estimator("action", ["discount_count"]), label="amount_sum")
+    assert (leaky.code, path(leaky)) == ("TARGET_PATH", ["basket_of_household", "action"])
+    assert "sums up rows of `basket`, as the label `amount_sum` does" in leaky.refusals[0].text
+    assert "labels=[...]" in leaky.refusals[0].fix
+    parts = sums(household, item, price=["sum"])  # a basket's items tell of the basket
+    assert judged(both, parts, estimator("action", ["price_sum"]), label="amount_sum").code
+    others = sums(household, visit, length=["sum"])
+    model = estimator("action", ["length_sum"])
+    assert is_clean(judged(both, others, model, label="amount_sum"))
+
+
+def test_a_source_that_declares_the_outcome_tells_it_from_the_rest() -> None:
+    both = sums(household, won=["max", "mean"], discount=["sum"])
+    told = {"label": "won_max", "outcome": "won"}
+    assert judged(both, estimator("action", ["won_mean"]), **told).code == "TARGET_PATH"
+    assert is_clean(judged(both, estimator("action", ["discount_sum"]), **told))
+
+
+@pytest.mark.parametrize("window", ["30d", "90d"])
+def test_two_sums_up_to_the_same_time_have_rows_in_common(window: str) -> None:
+    rows = sums(offer, basket, window, amount=["sum", "mean"])
+    model = estimator("action", [f"amount_mean_{window}", "kind"])
+    longer = aggregates(
+        "longer", of=basket, to=offer, measures={"amount": ["sum"]}, windows=["60d"]
+    )
+    assert judged(rows, longer, model, label="amount_sum_60d").code == "TARGET_PATH"
+
+
+def test_past_sums_do_not_predict_the_total_of_all_times() -> None:
+    """The past is part of it, and nothing tells the part that is to be predicted."""
+    past = sums(offer, basket, "30d", amount=["sum"])
+    total = sums(household, basket, amount=["sum"])
+    model = estimator("action", ["amount_sum_30d"])
+    assert judged(past, total, model, label="amount_sum").code == "TARGET_PATH"
+    assert judged(past, total, model, label="amount_sum", outcome="amount").code == "TARGET_PATH"
+
+
+def test_past_sums_predict_a_label_that_is_no_sum() -> None:
+    past = sums(offer, basket, "30d", amount=["sum"], won=["mean"])
+    model = estimator("action", ["amount_sum_30d", "won_mean_30d"], label="redeemed")
+    assert is_clean(judged(past, model, label="redeemed", outcome="won"))
+
+    @aggregate(of=basket, to=household)
+    def spent_later(won: Any) -> Any:
+        """Of the days that the loader says come after: a label that looks forward."""
+        return F.sum(won)
+
+    later = estimator("action", ["amount_sum_30d"])
+    assert is_clean(judged(past, spent_later, later, label="spent_later", outcome="won"))
+
+
+def test_a_label_that_is_only_partly_a_sum() -> None:
+    both = sums(household, amount=["sum", "mean"])
+    label = transformer("per_head", ["amount_sum", "size"])
+    model = estimator("action", ["amount_mean"])
+    assert judged(both, label, model, label="per_head").code == "TARGET_PATH"
+    assert is_clean(judged(both, label, estimator("action", ["size"]), label="per_head"))
+
+
+def test_a_row_does_not_predict_the_sum_that_it_is_part_of() -> None:
+    @feature(entity=basket)
+    def doubled(amount: Any) -> Any:
+        return amount * 2
+
+    total = sums(household, amount=["sum"])
+    model = estimator("action", ["doubled"])
+    leaky = judged(total, doubled, model, label="amount_sum", entity=basket)
+    assert (leaky.code, path(leaky)) == ("TARGET_PATH", ["baskets", "doubled", "action"])
+
+
+# Outputs beside the prediction
+
+
+def test_every_output_is_judged() -> None:
+    hint = transformer("hint", ["bought", "age"])
+    leaky = verdict(label_free, action, hint, outputs=["action", "hint"])
+    assert (leaky.code, path(leaky)) == ("TARGET_PATH", ["people", "hint"])
+    assert leaky.refusals[0].text.startswith("the output `hint` is made from `bought`")
+    itself = verdict(label_free, action, outputs=["action", "bought"])
+    assert itself.code == "TARGET_PATH"
+    assert "keep" in itself.refusals[0].fix
+    assert is_clean(verdict(label_free, action, outputs=["action", "segments"]))
+
+
+def test_an_output_that_was_fitted_on_test_is_refused_wherever_it_stands() -> None:
+    other = estimator("other", ["age"], label="churned").fit_on("train", "test")
+    found = verdict(label_free, action, other, outputs=["action", "other"])
+    assert (found.code, path(found)) == ("FIT_OVERLAP", ["other"])
+    assert "is itself the output `other`" in found.refusals[0].text
+    assert "the output `other` of t on test" in found.refusals[0].why
+    assert [model.name for model in found.models] == ["segments", "action"]
+
+
+def test_what_taints_several_outputs_is_found_once() -> None:
+    (found,) = verdicts(supervised.fit_on("train", "test"), action, outputs=["action", "segments"])
+    assert [finding.code for finding in found.refusals] == ["FIT_OVERLAP"]
+    assert path(found) == ["segments", "action"]
