@@ -234,7 +234,7 @@ def test_one_selection_after_the_other(home: Home, reviews_file: Path) -> None:
 def test_what_has_no_cells_can_be_run_alone(whole: WholeRun) -> None:
     """With everything there, as the UI does for a selection of models and evaluations."""
     names = [name for name, cells in whole.ran.assets.items() if set(cells) == {""}]
-    assert len(names) == 17
+    assert len(names) == 19
 
     ran = whole.home.run(whole.project, only=names, cells=[])
 

@@ -74,7 +74,7 @@ def test_labels_and_probabilities_of_a_row_find_together(
     order = random.permutation(keys)
 
     store = Store(tmp_path)
-    prints = Fingerprints({"items": "1"}, engine="4.3.0", reading="1", metrics="1")
+    prints = Fingerprints({"items": "1"}, engine="4.3.0", reading="1", metrics="1", comparing="1")
     prints.add(FLOW.instances)
     (variant,) = FLOW.variants
     source, predicted = variant.features["good"], variant.prediction
@@ -121,7 +121,9 @@ def scored(predicted: Entity, labelled: Entity) -> Variant:
 def measured(
     folder: Path, variant: Variant, predictions: pa.Table, labels: pa.Table
 ) -> dict[str, Any]:
-    prints = Fingerprints({"seen": "1", "told": "1"}, engine="4.3.0", reading="1", metrics="1")
+    prints = Fingerprints(
+        {"seen": "1", "told": "1"}, engine="4.3.0", reading="1", metrics="1", comparing="1"
+    )
     prints.add(variant.instances)
     store = Store(folder)
     for instance, table in ((variant.prediction, predictions), (variant.features["y"], labels)):

@@ -32,7 +32,7 @@ def test_every_asset_is_made_for_both_cells_in_one_run(whole: WholeRun) -> None:
 
     assert whole.ran.success
     assert {name: set(cells) for name, cells in whole.ran.assets.items()} == expected
-    assert len(expected) == 34
+    assert len(expected) == 36
     assert whole.ran.computed == set(expected)
 
 

@@ -69,11 +69,7 @@ class _Node(NamedTuple):
     def place(self) -> tuple[str, Location] | None:
         """Where it is declared, if that can be known."""
         if self.step is not None:
-            return describe(
-                self.step.variant.target
-                if self.step.kind in (Kind.EVALUATION, Kind.REGISTRATION)
-                else self.step.instance.provider
-            )
+            return describe(self.step.declaration)
         if isinstance(self.asset, dg.AssetSpec) or not self.asset.is_executable:
             return None
         code = getattr(inspect.unwrap(self.asset.node_def), "__code__", None)

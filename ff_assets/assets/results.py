@@ -5,6 +5,7 @@ from typing import Any
 
 import dagster as dg
 
+from ff_assets.assets.pictures import picture
 from ff_assets.assets.registration import flat_metrics
 from ff_assets.assets.specs import asset_key
 from ff_assets.core.steps import Kind, Step
@@ -65,6 +66,8 @@ def record_metadata(
         for name, result in cells.items():
             shown[f"rows_{name}"] = dg.MetadataValue.int(result["rows"])
             shown[f"unlabelled_{name}"] = dg.MetadataValue.int(result["unlabelled"])
+    if step.kind is Kind.LEADERBOARD:
+        shown = leaderboard_metadata(record.details) | shown
     if step.kind is Kind.REGISTRATION:
         shown["registered_model"] = dg.MetadataValue.text(record.details["model_uri"])
         shown["version"] = dg.MetadataValue.int(record.details["version"])
@@ -100,6 +103,38 @@ def provenance_table(certificate: Mapping[str, Any]) -> str:
         cells = [stage["name"], fits, stage["features"], stage["labels"], stage["verdict"]]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
+
+
+def leaderboard_metadata(details: Mapping[str, Any]) -> dict[str, dg.MetadataValue]:
+    """What is shown of a comparison of variants, the sentence first."""
+    champion = details["champion"]
+    return {
+        "in_words": dg.MetadataValue.text(details["sentence"]),
+        "leaderboard": dg.MetadataValue.md(leaderboard_table(details)),
+        "picture": dg.MetadataValue.md(picture(details)),
+        **({} if champion is None else {"champion": dg.MetadataValue.text(champion["variant"])}),
+        "comparison": dg.MetadataValue.json(details),
+    }
+
+
+def leaderboard_table(details: Mapping[str, Any]) -> str:
+    """Variants as a Markdown table, best first."""
+    head = ["variant", f"{details['metric']} on test", "95% interval", "to the best", "", ""]
+    lines = [head, ["---"] * len(head)]
+    for row in details["variants"]:
+        off = row["difference"]
+        lines.append(
+            [
+                f"`{row['variant']}`",
+                f"{row['value']:.4f}",
+                _interval(row),
+                f"{off['value']:+.4f}" if off else "",
+                _interval(off),
+                row["verdict"],
+            ]
+        )
+    lines.append(["rows", f"{details['rows']:,}", "", "", "", f"{details['groups']:,} groups"])
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def metrics_table(cells: Mapping[str, Any]) -> str:
@@ -140,6 +175,8 @@ def summary(finished: Finished, total_seconds: float) -> str:
         low_high = "" if metric["low"] is None else f" [{metric['low']:.3f}, {metric['high']:.3f}]"
         facts = f"{name} {metric['value']:.3f}{low_high} on {test['rows']:,} rows of test"
         facts += f", grade {certificate['grade']}" if certificate else ""
+    if step.kind is Kind.LEADERBOARD:
+        facts = next(iter(finished.records.values())).details["sentence"]
     if step.kind is Kind.REGISTRATION:
         details = next(iter(finished.records.values())).details
         facts = str(details["model_uri"])

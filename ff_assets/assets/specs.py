@@ -9,7 +9,7 @@ from ff_assets.core.declare import Source, Target
 from ff_assets.core.errors import Location
 from ff_assets.core.fingerprint import declaration_digest, digest
 from ff_assets.core.flow import Flow
-from ff_assets.core.instance import Instance
+from ff_assets.core.instance import Contest, Instance
 from ff_assets.core.operations import AggregateOperation, SparkOperation
 from ff_assets.core.stage import Stage
 from ff_assets.core.steps import CELLS, Kind, Step, steps_of
@@ -45,7 +45,7 @@ class _Describer:
                     targets.append(variant.target)
 
     def spec(self, step: Step) -> dg.AssetSpec:
-        declaration = _declaration(step)
+        declaration = step.declaration
         return dg.AssetSpec(
             key=asset_key(step),
             deps=[_dep(step, parent) for parent in _drawn(step)],
@@ -69,8 +69,11 @@ class _Describer:
         if isinstance(step.subject, Instance):
             instance = step.instance
             return declaration_digest(instance.provider, instance.split, instance.fits)[:16]
-        target = step.variant.target
-        return digest([target.label, target.task, list(target.outputs), step.variant.name])[:16]
+        target = step.subject.target
+        described = [target.label, target.task, list(target.outputs), step.subject.name]
+        if step.kind is Kind.LEADERBOARD:
+            described.append(target.select_on)
+        return digest(described)[:16]
 
     def _kinds(self, step: Step) -> set[str]:
         if step.kind is Kind.SOURCE:
@@ -81,15 +84,17 @@ class _Describer:
             return {"spark", "aggregate"}
         if step.kind is Kind.FEATURE:
             return {"spark", "table" if step.instance in self._tables else "view"}
-        if step.kind is Kind.EVALUATION:
+        if step.kind in (Kind.EVALUATION, Kind.LEADERBOARD):
             return {"evaluation"}
         return {"mlflow", "model"}
 
     def _tags(self, step: Step) -> dict[str, str]:
         """Facts to search for; the open-source UI searches tags, not columns."""
         if not isinstance(step.subject, Instance):
-            variant = step.variant
-            return {f"target/{_tag(variant.target.name)}": "", "variant": _tag(variant.slug)}
+            target = {f"target/{_tag(step.subject.target.name)}": ""}
+            if step.kind is Kind.LEADERBOARD:
+                return target
+            return target | {"variant": _tag(step.subject.slug)}
         instance = step.instance
         provider = instance.provider
         return {
@@ -118,6 +123,8 @@ class _Describer:
         return {"dagster/column_schema": dg.TableSchema(columns)}
 
     def _description(self, step: Step) -> str:
+        if step.kind is Kind.LEADERBOARD:
+            return _describe_contest(step.contest)
         if not isinstance(step.subject, Instance):
             return _describe_variant(step)
         own = step.instance.provider.description or ""
@@ -136,10 +143,6 @@ class _Describer:
         writes = ", ".join(f"`{name}`" for name in stage.outputs)
         facts = f"{reads} → **{title}** → {writes}"
         return _paragraphs(facts, own, "" if step.instance.is_estimator else _parameters(stage))
-
-
-def _declaration(step: Step) -> Source | Stage | Target:
-    return step.instance.provider if isinstance(step.subject, Instance) else step.variant.target
 
 
 def _drawn(step: Step) -> list[Step]:
@@ -162,16 +165,14 @@ def _dep(step: Step, parent: Step) -> dg.AssetDep:
 
 
 def _group(step: Step) -> str:
-    if isinstance(step.subject, Instance):
-        return step.instance.entity.name
-    return step.variant.entity.name
+    return step.subject.entity.name
 
 
 def _reference(location: Location, step: Step) -> dg.LocalFileCodeReference:
     return dg.LocalFileCodeReference(
         file_path=str(Path(location.file).resolve()),
         line_number=location.line,
-        label=f"declaration of {_declaration(step).name}",
+        label=f"declaration of {step.declaration.name}",
     )
 
 
@@ -214,6 +215,17 @@ def _parameters(stage: Stage) -> str:
     if not isinstance(operation, SparkOperation):
         return ""
     return "\n".join(f"- {name}: `{value!r}`" for name, value in operation.params.items())
+
+
+def _describe_contest(contest: Contest) -> str:
+    target = contest.target
+    chosen = f"The champion is chosen on {target.select_on}." if target.select_on else ""
+    return _paragraphs(
+        f"The variants of `{target.name}` on the same rows of test: each beside the best, with 95% "
+        "intervals of the differences that hold for all pairs at once.",
+        chosen,
+        ", ".join(f"`{variant.name}`" for variant in contest.variants),
+    )
 
 
 def _describe_variant(step: Step) -> str:

@@ -1,6 +1,8 @@
 """The commands of `ff` and their options."""
 
 import sys
+from datetime import datetime
+from enum import StrEnum
 from typing import Annotated
 
 import typer
@@ -21,6 +23,14 @@ app = typer.Typer(
 Json = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")]
 OneTarget = Annotated[str | None, typer.Argument(help="A target; all of them if left out.")]
 SomeTargets = Annotated[list[str] | None, typer.Argument(help="Targets; all of them if left out.")]
+Reason = Annotated[str, typer.Option(help="Why; it is kept in the ledger.")]
+
+
+class Alias(StrEnum):
+    """What an alias can be."""
+
+    STAGING = "staging"
+    PRODUCTION = "production"
 
 
 @app.command()
@@ -68,6 +78,66 @@ def audit(
     from ff_assets.cli.audit import audit_target
 
     output.show(audit_target(target, variant, quiet=json), json)
+
+
+@app.command()
+def promote(
+    target: Annotated[str, typer.Argument(help="A target.")],
+    to: Annotated[Alias, typer.Option(help="Which alias is moved.")],
+    reason: Reason,
+    variant: Annotated[
+        str | None, typer.Option(help="Its newest version; needed if there are several variants.")
+    ] = None,
+    version: Annotated[int | None, typer.Option(min=1, help="This version.")] = None,
+    override: Annotated[
+        str, typer.Option(help="Why it is right although a gate failed; is recorded.")
+    ] = "",
+    json: Json = False,
+) -> None:
+    """Let a registered version serve as staging or production, if it passes its gates."""
+    if variant is not None and version is not None:
+        raise typer.BadParameter("name a variant or a version, not both.")
+    from ff_assets.cli.promote import promote_version
+
+    report = promote_version(
+        target, to.value, reason, variant=variant, version=version, override=override
+    )
+    output.show(report, json)
+
+
+@app.command()
+def rollback(
+    target: Annotated[str, typer.Argument(help="A target.")],
+    reason: Reason,
+    alias: Annotated[Alias, typer.Option(help="Which alias is moved.")] = Alias.PRODUCTION,
+    json: Json = False,
+) -> None:
+    """Let the version serve again that did before, and record it. Once more: one step further."""
+    from ff_assets.cli.promote import roll_back
+
+    output.show(roll_back(target, alias.value, reason), json)
+
+
+@app.command()
+def ledger(
+    target: Annotated[str, typer.Argument(help="A target.")],
+    at: Annotated[
+        datetime | None,
+        typer.Option(
+            formats=["%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S"],
+            help="Tell what was in place then (UTC), and what is left of it.",
+        ),
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Show who moved staging and production when, from where to where, and why."""
+    from ff_assets.cli.ledger import tell
+
+    try:
+        report = tell(target, at)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
+    output.show(report, json)
 
 
 @app.command()

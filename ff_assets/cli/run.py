@@ -18,10 +18,10 @@ from ff_assets.cli.output import errors
 from ff_assets.cli.progress import PROGRESS_LOGGER, progress_logger
 from ff_assets.cli.project import load_flow
 from ff_assets.core.flow import Flow
-from ff_assets.core.instance import Variant
+from ff_assets.core.instance import Contest, Variant
 from ff_assets.core.steps import Kind, Step, steps_of_target
-from ff_assets.engine.metrics import PRIMARY
 from ff_assets.settings import Settings
+from ff_assets.stats.metrics import PRIMARY
 
 Metadata = dict[str, Any]
 
@@ -70,6 +70,7 @@ class Ran:
             "seconds": round(self.seconds, 1),
             "failure": self.failure,
             "variants": [self._row(variant) for variant in self._variants()],
+            "compared": list(self._compared()),
         }
 
     def print(self, console: Console) -> None:
@@ -97,6 +98,8 @@ class Ran:
             )
         console.print()
         console.print(table)
+        for sentence in self._compared():
+            console.print(f"\n{escape(sentence)}", soft_wrap=True)
         if any(row["seconds"] for row in rows):
             console.print("\nseconds: work on the variant's steps, those it shares included")
         colour = "green" if self.exit_code == 0 else "red"
@@ -109,6 +112,14 @@ class Ran:
     def _variants(self) -> Iterator[Variant]:
         for target in self.targets:
             yield from self.flow.variants_of(target)
+
+    def _compared(self) -> Iterator[str]:
+        """What leaderboards say in words, of targets with several variants."""
+        for target in self.targets:
+            variants = self.flow.variants_of(target)
+            step = Step(Kind.LEADERBOARD, Contest(self.flow.project.target(target), variants))
+            if len(variants) > 1 and (found := self.results.get(asset_key(step))):
+                yield f"{target}: {found['in_words']}"
 
     def _row(self, variant: Variant) -> dict[str, Any]:
         steps = _steps_of_variant(self.flow, variant)

@@ -93,11 +93,19 @@ class Fingerprints:
         engine: the version of the engine; another one may compute other values.
         reading: the version of the code that reads sources and divides their rows.
         metrics: the version of the code that evaluates.
+        comparing: the version of the code that compares variants.
     """
 
     def __init__(
-        self, data_versions: Mapping[str, str], *, engine: str, reading: str, metrics: str
+        self,
+        data_versions: Mapping[str, str],
+        *,
+        engine: str,
+        reading: str,
+        metrics: str,
+        comparing: str,
     ) -> None:
+        self._comparing = comparing
         self._data_versions = data_versions
         self._engine = engine
         self._reading = reading
@@ -142,6 +150,15 @@ class Fingerprints:
                 "claimed": claimed,
             }
         )
+
+    def of_leaderboard(self, evaluations: Sequence[str], select_on: str | None) -> str:
+        """What a comparison of variants comes from.
+
+        Args:
+            evaluations: the fingerprints of their evaluations.
+            select_on: the part whose metric decides which one is the champion.
+        """
+        return digest([list(evaluations), select_on, self._comparing])
 
     def of_registration(self, variant: Variant, claimed: str) -> str:
         """What a registered model was made from: its stages, its names and its metrics.

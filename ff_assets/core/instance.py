@@ -153,6 +153,11 @@ class Variant:
         return _slug(self.name)
 
     @property
+    def label(self) -> str:
+        """What tells it from other variants of its target: `tfidf`; the whole name if alone."""
+        return self.name.removeprefix(f"{self.target.name}[").removesuffix("]")
+
+    @property
     def prediction(self) -> Instance:
         """The instance that provides the target's first output, which is measured."""
         return self.features[self.target.outputs[0]]
@@ -164,6 +169,32 @@ class Variant:
             if instance in needed and not instance.is_given:
                 needed.update(instance.inputs.values())
         return tuple(i for i in self.instances if i in needed)
+
+
+@dataclass(frozen=True)
+class Contest:
+    """The variants of a target, which are compared on the same rows.
+
+    Attributes:
+        target: that has a label.
+        variants: in order of declaration.
+    """
+
+    target: Target
+    variants: tuple[Variant, ...]
+
+    @property
+    def name(self) -> str:
+        return self.target.name
+
+    @property
+    def slug(self) -> str:
+        return self.target.name
+
+    @property
+    def entity(self) -> Entity:
+        """What the target's rows are about."""
+        return self.variants[0].entity
 
 
 def _slug(name: str) -> str:

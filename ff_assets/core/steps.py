@@ -1,7 +1,8 @@
 """Steps: the pieces of work that a flow comes to, each of which becomes one asset.
 
 A source is read and split; a model is fitted on train; features are applied cell by cell; a
-variant is evaluated and registered. A step either fits or applies, never both.
+variant is evaluated and registered; the variants of a target are compared. A step either fits or
+applies, never both.
 """
 
 from collections.abc import Iterator
@@ -9,8 +10,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from ff_assets.core.cells import TEST, TRAIN
+from ff_assets.core.declare import Declaration
 from ff_assets.core.flow import Flow
-from ff_assets.core.instance import Instance, Variant
+from ff_assets.core.instance import Contest, Instance, Variant
 from ff_assets.core.nesting import lessons
 
 CELLS = (TRAIN, TEST)
@@ -23,22 +25,24 @@ class Kind(StrEnum):
     MODEL = "models"
     FEATURE = "features"
     EVALUATION = "evaluations"
+    LEADERBOARD = "leaderboards"
     REGISTRATION = "registry"
 
 
 _SUFFIX = {
     Kind.MODEL: "_model",
     Kind.EVALUATION: "_evaluation",
+    Kind.LEADERBOARD: "_leaderboard",
     Kind.REGISTRATION: "_registered",
 }
 
 
 @dataclass(frozen=True)
 class Step:
-    """One piece of work: a kind, and the instance or variant that it is about."""
+    """One piece of work: a kind, and the instance, variant or contest that it is about."""
 
     kind: Kind
-    subject: Instance | Variant
+    subject: Instance | Variant | Contest
 
     @property
     def instance(self) -> Instance:
@@ -49,6 +53,16 @@ class Step:
     def variant(self) -> Variant:
         assert isinstance(self.subject, Variant)
         return self.subject
+
+    @property
+    def contest(self) -> Contest:
+        assert isinstance(self.subject, Contest)
+        return self.subject
+
+    @property
+    def declaration(self) -> Declaration:
+        """What asks for it."""
+        return self.subject.provider if isinstance(self.subject, Instance) else self.subject.target
 
     @property
     def path(self) -> tuple[str, str]:
@@ -83,6 +97,8 @@ class Step:
             measured = [target.outputs[0], *filter(None, [target.label])]
             features = self.variant.features
             yield from (rows_of(i) for i in dict.fromkeys(features[name] for name in measured))
+        elif self.kind is Kind.LEADERBOARD:
+            yield from (Step(Kind.EVALUATION, variant) for variant in self.contest.variants)
         elif self.kind is Kind.REGISTRATION:
             for instance in self.variant.serving_instances():
                 if instance.is_estimator:
@@ -113,11 +129,19 @@ def steps_of(flow: Flow) -> tuple[Step, ...]:
         if variant.target.label is not None:
             steps.append(Step(Kind.EVALUATION, variant))
         steps.append(Step(Kind.REGISTRATION, variant))
+    for target in flow.project.targets:
+        if target.label is not None:
+            contest = Contest(target, flow.variants_of(target.name))
+            steps.append(Step(Kind.LEADERBOARD, contest))
     return tuple(steps)
 
 
 def steps_of_target(flow: Flow, target: str) -> tuple[Step, ...]:
     """Every step that a target needs, in topological order."""
     variants = flow.variants_of(target)
-    subjects = {*variants, *(instance for variant in variants for instance in variant.instances)}
+    subjects = {
+        *variants,
+        *(instance for variant in variants for instance in variant.instances),
+        Contest(flow.project.target(target), variants),
+    }
     return tuple(step for step in steps_of(flow) if step.subject in subjects)

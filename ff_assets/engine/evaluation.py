@@ -1,33 +1,20 @@
-"""Evaluating a variant: its stored predictions beside the stored truth, per part of the data.
-
-Key, label, prediction and a number per class are little beside the features that a model is fitted
-on, so those of one cell are read into the driver's memory, without a Spark job.
-"""
+"""Evaluating a variant: its metrics on the parts of the data."""
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ff_assets.core.buckets import members
-from ff_assets.core.cells import BUCKET, TRAIN, VALIDATION
+from ff_assets.core.cells import TRAIN, VALIDATION
 from ff_assets.core.certificate import Claim
-from ff_assets.core.entities import Entity
-from ff_assets.core.errors import DataError
 from ff_assets.core.fingerprint import Fingerprints
 from ff_assets.core.fitting import WHOLE
-from ff_assets.core.instance import Instance, Variant, row_source
-from ff_assets.core.operations import SparkOperation
+from ff_assets.core.instance import Variant
 from ff_assets.core.refusals import describe
-from ff_assets.core.steps import CELLS
-from ff_assets.engine.columns import private_columns
-from ff_assets.engine.metrics import NoMetric, evaluate
-from ff_assets.engine.regions import stored_bits
+from ff_assets.engine.scored import Scored
 from ff_assets.engine.store import Store
+from ff_assets.stats.metrics import NoMetric, evaluate
 
 if TYPE_CHECKING:
-    import numpy as np
-    import pandas as pd
-    import pyarrow as pa
+    pass
 
 
 def evaluate_variant(
@@ -51,10 +38,7 @@ def evaluate_variant(
     """
     target = variant.target
     assert target.task is not None
-    import numpy as np
-    import pandas as pd
-
-    cells = {cell: _Cell(variant, cell, fingerprints, store) for cell in CELLS}
+    scored = Scored(variant, fingerprints, store)
     parts = {cell: variant.split.bits(cell) for cell in _cells(variant)}
     required = set(parts)
     folds = (fit for fit in variant.prediction.fits if fit.name != WHOLE and fit.serves)
@@ -63,16 +47,13 @@ def evaluate_variant(
     required |= certified.keys()
     result: dict[str, Any] = {}
     for part, buckets in (parts | certified).items():
-        touched = [cells[c] for c in CELLS if stored_bits(variant.split, c) & buckets]
-        rows = [cell.within(buckets) for cell in touched]
-        labelled = [each[each[_LABEL].notna()] for each in rows]
-        scores = [cell.scores(each) for cell, each in zip(touched, labelled, strict=True)]
+        rows = scored.part(buckets)
         try:
             metrics = evaluate(
                 target.task,
-                np.concatenate([each[_LABEL].to_numpy(dtype="float64") for each in labelled]),
-                np.concatenate([each[_PREDICTION].to_numpy(dtype="float64") for each in labelled]),
-                **{name: np.concatenate([s[name] for s in scores]) for name in scores[0]},
+                rows.label,
+                rows.prediction,
+                **rows.scores,
                 interval=part in required - {TRAIN} or part in certified,
             )
         except NoMetric as error:
@@ -85,9 +66,9 @@ def evaluate_variant(
                 fix=error.fix,
             ) from error
         result[part] = {
-            "rows": sum(map(len, labelled)),
-            "unlabelled": sum(map(len, rows)) - sum(map(len, labelled)),
-            "groups": int(pd.concat([each[_GROUP] for each in labelled]).nunique()),
+            "rows": len(rows.label),
+            "unlabelled": rows.unlabelled,
+            "groups": len(set(rows.groups)),
             "metrics": {
                 m.name: {"value": m.value, "low": m.low, "high": m.high, "method": m.method}
                 for m in metrics.values()
@@ -105,137 +86,3 @@ def _cells(variant: Variant) -> Iterator[str]:
     for cell in variant.split.cells:
         if cell != VALIDATION or not variant.split.bits(cell) & read:
             yield cell
-
-
-# No feature begins with an underscore.
-_LABEL, _PREDICTION, _POSITION, _GROUP = "_label", "_prediction", "_position", "_group"
-
-
-class _Cell:
-    """The rows of a stored cell that have a prediction.
-
-    Attributes:
-        rows: with their label, prediction, bucket, key of the split, and position among the stored
-            predictions. A prediction about a household is one about each of its offers, and the
-            same goes for labels. A row whose label is null, or is to come from a row that is not
-            there, is unlabelled.
-
-    Raises:
-        DataError: a row of the labels has to have a prediction, and has none.
-    """
-
-    def __init__(
-        self, variant: Variant, cell: str, fingerprints: Fingerprints, store: Store
-    ) -> None:
-        target = variant.target
-        assert target.label is not None
-        predicted, truth = variant.prediction, variant.features[target.label]
-        self._columns = _score_columns(predicted)
-        features = [target.outputs[0], *self._columns.values()]
-        self._predictions = _read(store, fingerprints, predicted, cell, features)
-        predictions = self._predictions.drop_columns(list(self._columns.values())).to_pandas()
-        predictions = predictions.rename(columns={target.outputs[0]: _PREDICTION})
-        predictions[_POSITION] = range(len(predictions))
-        labels = _read(store, fingerprints, truth, cell, [target.label]).to_pandas()
-        labels = labels.rename(columns={target.label: _LABEL})
-        predictable = labels[labels[BUCKET].isin(list(members(predicted.available)))]
-        if truth.entity.is_below(predicted.entity):
-            self.rows = _with(predictable, truth.entity, predictions, predicted.entity)
-            lost = int(self.rows[_POSITION].isna().sum())
-            self.rows[_GROUP] = self.rows[truth.entity.split_key]
-        else:
-            self.rows = _with(predictions, predicted.entity, labels, truth.entity)
-            is_same = truth.entity == predicted.entity
-            key = truth.entity.key
-            lost = int((~predictable[key].isin(predictions[key])).sum()) if is_same else 0
-            self.rows[_GROUP] = self.rows[predicted.entity.split_key]
-        if lost:
-            raise _unpredicted(variant, cell, lost, len(predictable))
-
-    def within(self, buckets: int) -> "pd.DataFrame":
-        """Those of its rows that are in some buckets."""
-        return self.rows[self.rows[BUCKET].isin(list(members(buckets)))]
-
-    def scores(self, rows: "pd.DataFrame") -> dict[str, "np.ndarray[Any, Any]"]:
-        """What the stage ranks some of the rows by, as `evaluate` takes it."""
-        return {
-            name: _matrix(self._predictions[column])[rows[_POSITION]]
-            for name, column in self._columns.items()
-        }
-
-
-def _with(
-    rows: "pd.DataFrame", entity: Entity, others: "pd.DataFrame", other: Entity
-) -> "pd.DataFrame":
-    """Every row of an entity with what the row of another one has that it is, or belongs to."""
-    return rows.merge(
-        others.drop(columns=[BUCKET, *other.columns[1:]]),
-        how="left",
-        left_on=entity.key_of(other),
-        right_on=other.key,
-        validate="many_to_one",
-    )
-
-
-def _unpredicted(variant: Variant, cell: str, lost: int, rows: int) -> DataError:
-    label = variant.target.label
-    assert label is not None
-    predicted, truth = row_source(variant.prediction), row_source(variant.features[label])
-    return DataError(
-        f"{lost:,} of the {rows:,} rows in {cell} with `{label}` have no prediction of "
-        f"`{variant.name}`.",
-        where=[describe(predicted.provider), describe(truth.provider), describe(variant.target)],
-        why=f"predictions are made for the rows of source `{predicted.name}`, labels are of the "
-        f"rows of `{truth.name}`. A metric without those rows would be one of another population.",
-        fix=f"let the loader of `{predicted.name}` bring their rows, or that of `{truth.name}` "
-        "leave out what is not to be predicted.",
-    )
-
-
-def _score_columns(instance: Instance) -> dict[str, str]:
-    """Which stored column holds the probability, or else what a stage ranks by."""
-    operation = getattr(instance.provider, "operation", None)
-    if not isinstance(operation, SparkOperation):
-        return {}
-    columns = {**operation.writes, **private_columns(instance)}
-    for name, parameter in (("probability", "probabilityCol"), ("score", "rawPredictionCol")):
-        column = columns.get(parameter)
-        if isinstance(column, str):
-            return {name: column}
-    return {}
-
-
-def _read(
-    store: Store, fingerprints: Fingerprints, instance: Instance, cell: str, features: list[str]
-) -> "pa.Table":
-    import pyarrow.parquet as pq
-
-    path: Path = store.table_path(fingerprints[instance]) / f"cell={cell}"
-    # Partitioning is off: the cell is in the path already.
-    columns = [*instance.entity.columns, BUCKET, *features]
-    return pq.read_table(path, columns=columns, partitioning=None)
-
-
-def _matrix(column: "pa.ChunkedArray") -> "np.ndarray[Any, Any]":
-    """Spark's vectors, as Parquet has them, as rows of a matrix; or a column of numbers."""
-    import numpy as np
-    import pyarrow as pa
-
-    if not pa.types.is_struct(column.type):
-        return column.to_numpy()
-    parts = [_rows(vectors) for vectors in column.chunks if len(vectors)]
-    return np.concatenate(parts) if parts else np.zeros((0, 0))
-
-
-def _rows(vectors: "pa.StructArray") -> "np.ndarray[Any, Any]":
-    import numpy as np
-
-    if np.all(vectors.field("type").to_numpy(zero_copy_only=False) == 1):  # 1: dense, 0: sparse
-        return vectors.field("values").flatten().to_numpy().reshape(len(vectors), -1)
-    values = vectors.to_pylist()
-    size = max(v["size"] or len(v["values"]) for v in values)
-    dense = np.zeros((len(values), size))
-    for row, vector in enumerate(values):
-        indices = slice(None) if vector["type"] == 1 else vector["indices"]
-        dense[row, indices] = vector["values"]
-    return dense

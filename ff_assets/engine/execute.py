@@ -24,6 +24,7 @@ from ff_assets.engine.columns import plain_columns
 from ff_assets.engine.evaluation import evaluate_variant
 from ff_assets.engine.fitting import SIDE_BY_SIDE, Models
 from ff_assets.engine.frames import Frames
+from ff_assets.engine.leaderboard import compared
 from ff_assets.engine.measurable import label_source
 from ff_assets.engine.plan import Inventory, Plan
 from ff_assets.engine.regions import stored_bits
@@ -194,6 +195,8 @@ class Execution:
                     return self._write(step)
                 case Kind.EVALUATION:
                     return {"": self._evaluate(step)}
+                case Kind.LEADERBOARD:
+                    return {"": self._compare(step)}
                 case Kind.REGISTRATION:
                     return {"": self._registered(step)}
         except FeatureFlowError:
@@ -322,6 +325,22 @@ class Execution:
             ),
         )
 
+    def _compare(self, step: Step) -> Record:
+        began = time.monotonic()
+        evaluations = {}
+        for evaluation in step.parents():
+            evaluations[evaluation.variant] = self._inventory.find(evaluation)[""].details
+        details = compared(step.contest, evaluations, self._plan.fingerprints, self._store)
+        return self._store.add_note(
+            step.kind,
+            Record(
+                fingerprint=self._inventory.fingerprint(step),
+                seconds=time.monotonic() - began,
+                rows=details["rows"],
+                details=details,
+            ),
+        )
+
     def _registered(self, step: Step) -> Record:
         variant = step.variant
         began = time.monotonic()
@@ -363,5 +382,6 @@ _VERBS = {
     Kind.MODEL: "fitted",
     Kind.FEATURE: "applied",
     Kind.EVALUATION: "evaluated",
+    Kind.LEADERBOARD: "compared",
     Kind.REGISTRATION: "registered",
 }

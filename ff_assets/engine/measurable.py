@@ -6,8 +6,8 @@ from ff_assets.core.fingerprint import Fingerprints
 from ff_assets.core.instance import Instance, Variant
 from ff_assets.core.refusals import describe
 from ff_assets.core.steps import CELLS, Kind, Step, rows_of
-from ff_assets.engine.metrics import NoMetric, too_few_labels
 from ff_assets.engine.store import Store
+from ff_assets.stats.metrics import NoMetric, too_few_labels
 
 
 def label_source(variant: Variant) -> Instance | None:

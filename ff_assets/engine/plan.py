@@ -46,7 +46,7 @@ class Plan:
     @property
     def needs_spark(self) -> bool:
         """Whether anything is left that only Spark can do."""
-        return any(step.kind is not Kind.EVALUATION for step in self.todo)
+        return any(step.kind not in (Kind.EVALUATION, Kind.LEADERBOARD) for step in self.todo)
 
 
 def table_instances(flow: Flow) -> frozenset[Instance]:
@@ -98,6 +98,9 @@ class Inventory:
         """The fingerprint under which a step's result is kept."""
         if step.has_cells or step.kind is Kind.MODEL:
             return self._fingerprints[step.instance]
+        if step.kind is Kind.LEADERBOARD:
+            evaluations = [self.fingerprint(evaluation) for evaluation in step.parents()]
+            return self._fingerprints.of_leaderboard(evaluations, step.contest.target.select_on)
         claimed = digest([claim.digest for claim in self.claims[step.variant]])
         if step.kind is Kind.EVALUATION:
             return self._fingerprints.of_evaluation(step.variant, claimed)
@@ -174,7 +177,13 @@ class _Decisions:
 
     def decide(self, step: Step, missing: Sequence[str]) -> None:
         """Decide a step of which these cells were asked for and do not exist ("" the whole)."""
-        if step.kind is Kind.REGISTRATION or step.kind is Kind.EVALUATION:
+        if step.kind is Kind.LEADERBOARD:
+            if missing:
+                self.todo.add(step)
+                self._read(step.parents(), ())
+                for evaluation in step.parents():
+                    self._read(evaluation.parents(), CELLS)
+        elif step.kind is Kind.REGISTRATION or step.kind is Kind.EVALUATION:
             read = step in self._read_evaluations and not self._inventory.find(step)
             if missing or read:
                 self.todo.add(step)

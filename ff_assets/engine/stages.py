@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ff_assets.core.errors import StageError, brief
-from ff_assets.core.instance import Instance, Variant
+from ff_assets.core.instance import Contest, Instance, Variant
 from ff_assets.core.operations import ColumnOperation, PretrainedOperation, SparkOperation
 from ff_assets.core.refusals import describe
 from ff_assets.core.rowwise import mixing
@@ -93,7 +93,7 @@ def missing_fit(instance: Instance, fit: str, path: Path) -> StageError:
     )
 
 
-def failed(subject: Instance | Variant, verb: str, error: BaseException) -> StageError:
+def failed(subject: Instance | Variant | Contest, verb: str, error: BaseException) -> StageError:
     """An error of Spark, or of a user's function, with the declaration it came from.
 
     Args:

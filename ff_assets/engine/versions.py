@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 def instances_of(step: Step) -> tuple[Instance, ...]:
     """The instances that a step is about: its own, or all of its variant's."""
+    if step.kind is Kind.LEADERBOARD:
+        return tuple({i: None for v in step.contest.variants for i in v.instances})
     if step.kind in (Kind.EVALUATION, Kind.REGISTRATION):
         return step.variant.instances
     return (step.instance,)
@@ -107,6 +109,7 @@ def code_versions() -> dict[str, str]:
         "engine": engine_version(),
         "reading": reading_version(),
         "metrics": metrics_version(),
+        "comparing": comparing_version(),
     }
 
 
@@ -128,16 +131,40 @@ def metrics_version() -> str:
     return code_version(_MEASURING)
 
 
-_COMPUTING = ("aggregates", "column_function", "fitting", "frames", "regions", "stages")
-_READING = ("regions", "source_checks", "sources")
-_MEASURING = ("evaluation", "intervals", "metrics")
+@cache
+def comparing_version() -> str:
+    """A digest of the code that compares variants."""
+    return code_version(_COMPARING)
 
 
-def code_version(modules: Iterable[str], folder: Path = Path(__file__).parent) -> str:
+_COMPUTING = (
+    "core/nesting",
+    "engine/aggregates",
+    "engine/column_function",
+    "engine/fitting",
+    "engine/frames",
+    "engine/regions",
+    "engine/stages",
+)
+_READING = ("engine/regions", "engine/source_checks", "engine/sources")
+_MEASURING = ("engine/evaluation", "engine/scored", "stats/intervals", "stats/metrics")
+_COMPARING = (
+    "engine/leaderboard",
+    "stats/clustered_auc",
+    "stats/leaderboard",
+    "stats/paired",
+    "stats/resampling",
+    "stats/simultaneous",
+    "stats/spread",
+)
+_PACKAGE = Path(__file__).parent.parent
+
+
+def code_version(modules: Iterable[str], folder: Path = _PACKAGE) -> str:
     """A digest of the code of some modules in a folder, but for comments and docstrings.
 
     Args:
-        modules: their names, such as `frames`.
+        modules: their paths, such as `engine/frames`.
     """
     texts = [(folder / f"{name}.py").read_text() for name in modules]
     return digest([module_digest(text) for text in texts])

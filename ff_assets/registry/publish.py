@@ -126,13 +126,22 @@ def find_version(client: "MlflowClient", target: str, fingerprint: str) -> Publi
         f"name = '{target}' AND tags.`{FINGERPRINT_TAG}` = '{fingerprint}'"
     )
     for version in sorted(found, key=lambda version: int(version.version), reverse=True):
-        if version.run_id and version.source and _has_model(client, version.source):
+        if version.run_id and version.source and has_model(client, version.source):
             number = int(version.version)
             return Published(version.run_id, f"models:/{target}/{number}", number)
     return None
 
 
-def _has_model(client: "MlflowClient", uri: str) -> bool:
+def has_model(client: "MlflowClient", uri: str) -> bool:
+    """Whether the files of a model are there.
+
+    Args:
+        client: From `MlflowRuns.asking`.
+        uri: The folder of the model: the source of its version.
+
+    Raises:
+        Exception: MLflow's, or of its artifact store; then nothing is known.
+    """
     from mlflow.artifacts import list_artifacts
     from mlflow.exceptions import MlflowException
     from requests import HTTPError
@@ -329,10 +338,11 @@ def _folder_in(scratch: Path) -> Iterator[Path]:
 def _signature(inputs: Mapping[str, str], outputs: Mapping[str, str]) -> "ModelSignature":
     from mlflow.models import ModelSignature
 
-    return ModelSignature(inputs=_schema(inputs), outputs=_schema(outputs))
+    return ModelSignature(inputs=schema(inputs), outputs=schema(outputs))
 
 
-def _schema(columns: Mapping[str, str]) -> "Schema":
+def schema(columns: Mapping[str, str]) -> "Schema":
+    """MLflow's schema of columns that are given by name, with their Spark SQL types."""
     from mlflow.types import ColSpec, Schema
 
     return Schema([ColSpec(_mlflow_type(kind), name) for name, kind in columns.items()])

@@ -104,7 +104,7 @@ def fingerprints_of(
     flow: Flow, data: Mapping[str, str] | None = None, metrics: str = "1"
 ) -> Fingerprints:
     versions = {"reviews": "1", "ratings": "1", "src": "1"} | dict(data or {})
-    made = Fingerprints(versions, engine="4.3.0", reading="1", metrics=metrics)
+    made = Fingerprints(versions, engine="4.3.0", reading="1", metrics=metrics, comparing="1")
     made.add(flow.instances)
     return made
 
@@ -219,7 +219,9 @@ def test_new_data_change_what_is_made_from_them(imported: Imported):
 def test_another_engine_changes_all_but_what_was_loaded(imported: Imported):
     flow = infer(Project.collect([imported(FLOW, helpers=HELPERS)]))
     before = fingerprints_of(flow)
-    after = Fingerprints({"reviews": "1", "ratings": "1"}, engine="5.0.0", reading="1", metrics="1")
+    after = Fingerprints(
+        {"reviews": "1", "ratings": "1"}, engine="5.0.0", reading="1", metrics="1", comparing="1"
+    )
     after.add(flow.instances)
     assert {i for i in flow.instances if before[i] == after[i]} == {
         i for i in flow.instances if i.is_source

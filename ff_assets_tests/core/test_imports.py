@@ -22,11 +22,12 @@ MODULES = {
 # Layer -> what it may import of the project, beside itself; and what it must not of others.
 LAYERS = {
     "core": (set(), {"dagster", "pyspark", "mlflow"}),
-    "engine": ({"core", "settings"}, {"dagster", "mlflow"}),
+    "stats": ({"core"}, {"dagster", "pyspark", "mlflow"}),
+    "engine": ({"core", "settings", "stats"}, {"dagster", "mlflow"}),
     "registry": ({"core", "settings"}, set()),
     "flows": ({"", "core", "settings"}, {"dagster", "mlflow"}),
     "settings": (set(), {"dagster", "pyspark", "mlflow"}),
-    "assets": ({"core", "engine", "registry", "settings"}, set()),
+    "assets": ({"core", "engine", "registry", "settings", "stats"}, set()),
 }
 
 

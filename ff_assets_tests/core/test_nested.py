@@ -62,7 +62,7 @@ def planned(flow: Flow, folder: Path) -> int:
 
 
 def fingerprints(flow: Flow) -> Fingerprints:
-    prints = Fingerprints({"people": "1"}, engine="4", reading="1", metrics="1")
+    prints = Fingerprints({"people": "1"}, engine="4", reading="1", metrics="1", comparing="1")
     prints.add(flow.instances)
     return prints
 

@@ -48,7 +48,11 @@ def make(
 ) -> Plan:
     """The plan of everything, if nothing else is wanted."""
     prints = Fingerprints(
-        {s.name: "1" for s in flow.project.sources}, engine="4.3.0", reading="1", metrics="1"
+        {s.name: "1" for s in flow.project.sources},
+        engine="4.3.0",
+        reading="1",
+        metrics="1",
+        comparing="1",
     )
     prints.add(flow.instances)
     wanted = dict.fromkeys(steps_of(flow), CELLS) if wanted is None else wanted
@@ -106,6 +110,8 @@ def test_after_an_edit_only_descendants_are_done(store: Store, edited: str):
     for step in steps_of(plan.flow):
         if isinstance(step.subject, Instance):
             expected = step.subject in below
+        elif step.kind is Kind.LEADERBOARD:
+            expected = any(v.prediction in below for v in step.contest.variants)
         else:
             expected = step.variant.prediction in below
         assert (step in plan.todo) == expected, step

@@ -8,8 +8,8 @@ from hypothesis import assume, given, settings
 from scipy import stats
 from sklearn import metrics as sk
 
-from ff_assets.engine.metrics import evaluate
-from ff_assets_tests.metric_cells import (
+from ff_assets.stats.metrics import evaluate
+from ff_assets_tests.stats.metric_cells import (
     arrays_of,
     binary_cell,
     multiclass_cell,

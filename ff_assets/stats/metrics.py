@@ -16,7 +16,7 @@ from math import inf, isfinite
 from typing import TYPE_CHECKING, TypeAlias
 
 from ff_assets.core.errors import DataError
-from ff_assets.engine.intervals import (
+from ff_assets.stats.intervals import (
     DRAWS,
     SEED,
     Interval,
@@ -43,6 +43,9 @@ Estimate: TypeAlias = tuple[str, float, Callable[[], Interval]]  # name, value, 
 PRIMARY: dict[str, str] = {"binary": "auc", "multiclass": "f1", "regression": "rmse"}
 """Task -> the metric that a table shows first. For `multiclass` it is macro F1: accuracy hides a
 rare class that is always missed, and the other metrics need a probability."""
+
+LOSSES = frozenset({"brier", "log_loss", "mae", "rmse"})
+"""Metrics of which less is better."""
 
 
 class NoMetric(DataError, ValueError):

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from sklearn import metrics as sk
 
 from ff_assets.core.errors import DataError
-from ff_assets.engine.metrics import PRIMARY, NoMetric, evaluate
-from ff_assets_tests.metric_cells import (
+from ff_assets.stats.metrics import PRIMARY, NoMetric, evaluate
+from ff_assets_tests.stats.metric_cells import (
     arrays_of,
     binary_cell,
     multiclass_cell,
@@ -231,7 +231,7 @@ def test_a_wrong_call_is_a_value_error(task, arguments, message):
 
 def test_the_module_imports_without_numpy():
     code = (
-        "import sys, ff_assets.engine.metrics;"
+        "import sys, ff_assets.stats.metrics;"
         "heavy = {'numpy', 'scipy', 'sklearn', 'pandas'} & set(sys.modules);"
         "sys.exit(str(heavy) if heavy else 0)"
     )

@@ -3,7 +3,7 @@
 import numpy as np
 from hypothesis import strategies as st
 
-from ff_assets.engine.metrics import Metric
+from ff_assets.stats.metrics import Metric
 
 
 def binary_cell(n: int, seed: int, prevalence: float = 0.4, signal: float = 1.5):

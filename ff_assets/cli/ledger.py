@@ -1,0 +1,166 @@
+"""`ff ledger`: what moved the aliases of a target when, and what was in place at a time."""
+
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from ff_assets.cli.registry import gate_table, registry
+from ff_assets.registry.move_log import ALIASES, Book, MoveLog, told
+from ff_assets.registry.moves import History, Move, Standing, State
+from ff_assets.registry.standing import Reproducible, at, reproducible
+from ff_assets.registry.versions import not_registered
+
+_COLOURS = {State.MOVED: "green", State.OVERTAKEN: "dim"}
+
+
+@dataclass(frozen=True)
+class LedgerReport:
+    """All moves of a target's aliases."""
+
+    target: str
+    book: Book
+
+    exit_code = 0
+
+    def as_dict(self) -> dict[str, Any]:
+        return {
+            "target": self.target,
+            "aliases": {alias: h.holder for alias, h in self.book.histories.items()},
+            "moves": [move.as_dict() for move in self._moves()],
+            "damaged": list(self.book.damaged),
+        }
+
+    def print(self, console: Console) -> None:
+        moves = self._moves()
+        if moves:
+            table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+            for name in ("entry", "UTC", "alias", "version", "grade", "who", ""):
+                table.add_column(name, no_wrap=name != "")
+            for move in moves:
+                table.add_row(*_row(move))
+            console.print(table)
+            console.print()
+        for alias, history in self.book.histories.items():
+            console.print(f"{alias}: {_holder(history)}")
+        if self.book.damaged:
+            numbers = ", ".join(map(str, self.book.damaged))
+            console.print(
+                f"[red]deleted or edited in MLflow:[/] entry {numbers} of {self.target}.moves. "
+                "What it said is not known, and what it moved shows as moved outside ff."
+            )
+
+    def _moves(self) -> list[Move]:
+        moves = [move for history in self.book.histories.values() for move in history.moves]
+        return sorted(moves, key=lambda move: move.latest)
+
+
+def _row(move: Move) -> tuple[str, ...]:
+    versions = f"{move.before or 'none'} → {move.after or 'none'}"
+    when = f"{move.latest:%Y-%m-%d %H:%M:%S}"
+    colour = _COLOURS.get(move.state, "yellow")
+    state = "" if move.state == State.MOVED else f"[{colour}]{move.state}[/]: "
+    if move.logged is None:
+        since = f"after {move.earliest:%Y-%m-%d %H:%M}" if move.earliest else "before the ledger"
+        return "", f"≤ {when}", move.alias, versions, "", "?", f"{state}{since}"
+    entry = move.logged.entry
+    failed = [gate.name for gate in entry.gates if not gate.passed]
+    about = f"{state}{escape(entry.why)}"
+    if entry.kind == "rollback":
+        about = f"[bold]back:[/] {about}"
+    if failed:
+        about += f"\n[yellow]{escape(', '.join(failed))} overridden:[/] {escape(entry.override)}"
+    number = str(move.logged.number)
+    return number, when, move.alias, versions, entry.grade, escape(entry.who), about
+
+
+def _holder(history: History) -> str:
+    if history.holder is None:
+        return "no version"
+    effective = history.effective
+    logged = effective[-1].logged if effective else None
+    since = f" since {logged.when:%Y-%m-%d %H:%M} UTC" if logged else ", put there outside ff"
+    variant = f" {escape(f'({logged.entry.variant})')}" if logged else ""
+    return f"[bold]version {history.holder}[/]{variant}{since}"
+
+
+@dataclass(frozen=True)
+class AtReport:
+    """What was behind the aliases at a time."""
+
+    target: str
+    standings: tuple[Standing, ...]
+    versions: dict[int, Reproducible]
+
+    exit_code = 0
+
+    def as_dict(self) -> dict[str, Any]:
+        return {
+            "target": self.target,
+            "at": {
+                standing.alias: {
+                    "time": standing.time.isoformat(),
+                    "versions": list(standing.versions),
+                    "since": standing.since.as_dict() if standing.since else None,
+                    "until": standing.until.as_dict() if standing.until else None,
+                }
+                for standing in self.standings
+            },
+            "reproducible": {
+                str(number): {"is_so": found.is_so, "gates": [asdict(gate) for gate in found.gates]}
+                for number, found in self.versions.items()
+            },
+        }
+
+    def print(self, console: Console) -> None:
+        for standing in self.standings:
+            named = [f"version {v}" if v else "no version" for v in standing.versions]
+            console.print(
+                f"{standing.alias} at {_time(standing.time)}: [bold]{' or '.join(named)}[/]"
+            )
+            for word, move in (("since", standing.since), ("until", standing.until)):
+                if move is not None:
+                    console.print(f"  {word} {_told(move)}", soft_wrap=True)
+        for number, found in self.versions.items():
+            may = "[green]may be[/]" if found.is_so else "[red]cannot be[/]"
+            console.print(f"\npredictions of version {number} {may} made again:")
+            console.print(gate_table(found.gates))
+
+
+def _time(time: datetime) -> str:
+    return f"{time.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+
+
+def _told(move: Move) -> str:
+    if move.logged is None:
+        earliest = f"between {_time(move.earliest)} and" if move.earliest else "before"
+        return f"it was moved outside ff, {earliest} {_time(move.latest)}"
+    entry = move.logged.entry
+    return f"{_time(move.latest)}, {entry.kind} by {escape(entry.who)}: {escape(entry.why)}"
+
+
+def tell(target: str, time: datetime | None) -> LedgerReport | AtReport:
+    """Read the ledger. Loads neither declarations nor Spark.
+
+    Args:
+        time: tell what was in place then; UTC if it has no time zone. `None` for all moves.
+
+    Raises:
+        NoVersion: nothing of the target is registered.
+        MlflowUnavailable: MLflow does not answer.
+        ValueError: the time is in the future.
+    """
+    runs = registry()
+    with told(f"the ledger of `{target}` cannot be read.", "see that MLflow answers: ff doctor"):
+        book = MoveLog(runs, target).read()
+        if not book.registered:
+            raise not_registered(runs, target)
+        if time is None:
+            return LedgerReport(target, book)
+        aware = time if time.tzinfo else time.replace(tzinfo=UTC)
+        standings = tuple(at(book, alias, aware) for alias in ALIASES)
+        numbers = sorted({v for standing in standings for v in standing.versions if v is not None})
+        return AtReport(target, standings, {n: reproducible(runs, target, n) for n in numbers})

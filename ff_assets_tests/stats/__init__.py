@@ -1,0 +1,1 @@
+"""Statistics against definitions, independent implementations and simulations."""

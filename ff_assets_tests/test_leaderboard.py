@@ -1,0 +1,115 @@
+"""Leaderboards of real runs: the same rows for all variants, and a champion chosen elsewhere."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from pyspark.ml.classification import LogisticRegression
+from pyspark.ml.feature import VectorAssembler
+from pyspark.sql import functions as F
+
+from ff_assets import HashSplit, Source, Target, stage
+from ff_assets.core.project import Project
+from ff_assets_tests.projects import review
+from ff_assets_tests.running import Home, Ran
+
+pytestmark = pytest.mark.xdist_group("whole")
+
+LEADERBOARD = "leaderboards/rich_leaderboard"
+
+
+def load(spark: Any) -> Any:
+    """Who is rich is told by the income, somewhat by the size, and not at all by the noise."""
+    rows = spark.range(3000).select(F.col("id").cast("string").alias("review_id"))
+    drawn = [F.rand(seed) for seed in (1, 2, 3, 4)]
+    return rows.select(
+        "review_id",
+        drawn[0].alias("income"),
+        (drawn[0] + drawn[1]).alias("size"),
+        drawn[2].alias("noise"),
+        (drawn[0] + drawn[3] > 1).cast("double").alias("is_rich"),
+    )
+
+
+def project(**target: Any) -> Project:
+    names = ("income", "size", "noise")
+    source = Source(
+        "people",
+        entity=review,
+        load=load,
+        features=dict.fromkeys([*names, "is_rich"], "double"),
+        labels=["is_rich"],
+        version="1",
+    )
+    vectors = [
+        stage(VectorAssembler, inputCols=[name], outputCol="vector").named(f"by_{name}")
+        for name in names
+    ]
+    model = stage(
+        LogisticRegression,
+        featuresCol="vector",
+        labelCol="is_rich",
+        predictionCol="rich",
+        maxIter=3,
+    )
+    wanted = Target("rich", outputs=["rich"], label="is_rich", task="binary", **target)
+    cells = {"train": range(600), "validation": range(600, 800), "test": range(800, 1000)}
+    return Project((source,), (*vectors, model), (wanted,), split=HashSplit(cells=cells))
+
+
+@pytest.fixture(scope="module")
+def chosen(new_home: Callable[[], Home]) -> tuple[Home, Ran]:
+    home = new_home()
+    return home, home.run(project(select_on="validation"))
+
+
+def test_variants_are_in_order_with_what_tells_them_apart(chosen: tuple[Home, Ran]) -> None:
+    _, ran = chosen
+    assert ran.success, ran.failure
+    shown = ran.assets[LEADERBOARD][""]
+    best, second, last = shown["comparison"]["variants"]
+
+    assert [row["variant"] for row in (best, second, last)] == [
+        "rich[by_income]",
+        "rich[by_size]",
+        "rich[by_noise]",
+    ]
+    assert [row["verdict"] for row in (best, second, last)] == ["best", "worse", "worse"]
+    assert best["difference"] is None
+    for row in (second, last):
+        assert row["difference"]["value"] == pytest.approx(row["value"] - best["value"])
+        assert row["difference"]["low"] < row["difference"]["value"] < row["difference"]["high"] < 0
+    # What the variants share drops out: less is unsure of the difference than of both values.
+    widths = [row["high"] - row["low"] for row in (best, last)]
+    assert last["difference"]["high"] - last["difference"]["low"] < sum(widths)
+
+
+def test_values_are_those_of_the_evaluations(chosen: tuple[Home, Ran]) -> None:
+    _, ran = chosen
+    for row in ran.assets[LEADERBOARD][""]["comparison"]["variants"]:
+        slug = row["variant"].replace("[", "__").replace("]", "")
+        assert row["value"] == ran.assets[f"evaluations/{slug}_evaluation"][""]["auc_test"]
+
+
+def test_the_champion_is_the_best_of_the_part_to_choose_on(chosen: tuple[Home, Ran]) -> None:
+    _, ran = chosen
+    shown = ran.assets[LEADERBOARD][""]
+    evaluation = ran.assets["evaluations/rich__by_income_evaluation"][""]
+
+    assert shown["champion"] == "rich[by_income]"
+    assert shown["comparison"]["champion"]["value"] == evaluation["auc_validation"]
+    assert shown["in_words"].startswith("by_size is worse than by_income by 0.")
+    assert "by_income is the champion, chosen on validation (auc 0." in shown["in_words"]
+    assert shown["picture"].startswith("![leaderboard](data:image/png;base64,iVBOR")
+
+
+def test_one_variant_alone_has_its_value_and_nothing_is_chosen(chosen: tuple[Home, Ran]) -> None:
+    home, _ = chosen
+    ran = home.run(project(choose={"vector": ["by_size"]}))
+    shown = ran.assets[LEADERBOARD][""]
+    (row,) = shown["comparison"]["variants"]
+
+    assert (row["variant"], row["verdict"], row["difference"]) == ("rich", "best", None)
+    assert shown["in_words"].endswith("there is no other variant to compare with")
+    assert "champion" not in shown
+    assert not any(name.startswith(("models/", "features/")) for name in ran.computed)
