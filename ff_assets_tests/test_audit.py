@@ -241,6 +241,32 @@ def test_a_share_of_the_households_own_labels_beside_a_cross_fitted_stage(run: R
     }
 
 
+def test_a_label_that_is_an_aggregate_is_changed_in_what_it_sums_up(run: Run) -> None:
+    @aggregate(of=offer, to=household)
+    def redeems(redeemed: Column) -> Column:
+        return F.max(redeemed)
+
+    project = Project(
+        sources=(
+            Source("households", household, load_households, {"income": "double"}, version="1"),
+            Source("offers", offer, load_offers, {"redeemed": "double"}, version="1"),
+        ),
+        stages=(
+            assembled("household_vector", "household_vector", "income").of(household),
+            redeems,
+            learned("redeems", "household_vector", "action"),
+        ),
+        targets=(Target("action", outputs=["action"], label="redeems", task="binary"),),
+    )
+    found = run(project, "action")
+    test = [n for n in range(360) if project.split.cell(n % 120) == "test"]
+
+    assert [(f.source, f.column, f.rows) for f in found.flips] == [
+        ("offers", "redeemed", len(test))
+    ]
+    assert by_variant(found)["action"].outcome == "no leak"
+
+
 # A split by time, and a column that gives the label away
 
 

@@ -210,6 +210,90 @@ def test_a_table_by_day_in_between_hides_nothing() -> None:
     assert refused(by_day, copy, ranking).what.endswith("through `table`.")
 
 
+# Tables with partitions of their own
+
+THREE = dg.StaticPartitionsDefinition(["train", "validation", "test"])
+BY_SHOP = dg.MultiPartitionsDefinition(
+    {"shop": dg.DynamicPartitionsDefinition(name="shops"), "cell": CELL_PARTITIONS}
+)
+
+
+def own_table(
+    partitions: dg.PartitionsDefinition[str], mapping: dg.PartitionMapping | None = None
+) -> dg.AssetsDefinition:
+    @dg.asset(
+        name="table",
+        deps=[dg.AssetDep(VECTOR, partition_mapping=mapping)],
+        partitions_def=partitions,
+    )
+    def made() -> None: ...
+
+    return made
+
+
+def model_on(*partitions: str) -> dg.AssetsDefinition:
+    mapping = dg.SpecificPartitionsPartitionMapping(partitions) if partitions else None
+
+    @dg.asset(
+        name="ranking", kinds={"model"}, deps=[dg.AssetDep("table", partition_mapping=mapping)]
+    )
+    def made() -> None: ...
+
+    return made
+
+
+@pytest.mark.filterwarnings("ignore::dagster.BetaWarning")
+@pytest.mark.parametrize(
+    ("partitions", "of_train", "of_test"),
+    [
+        (BY_DAY, ["train|monday", "train|tuesday"], "test|monday"),
+        (BY_SHOP, ["train|north"], "test|north"),
+        (THREE, ["train", "validation"], "test"),
+    ],
+    ids=["by day and cell", "by shop and cell", "three cells"],
+)
+def test_a_model_may_read_train_of_a_table_with_other_partitions(
+    partitions: dg.PartitionsDefinition[str], of_train: list[str], of_test: str
+) -> None:
+    load(own_table(partitions), model_on(*of_train))
+    error = refused(own_table(partitions), model_on(*of_train, of_test))
+    assert error.what == "the model `ranking` reads train and test of `table`."
+    assert refused(own_table(partitions), model_on(of_test)).what.endswith("reads test of `table`.")
+    assert refused(own_table(partitions), model_on()).what == error.what
+
+
+@pytest.mark.filterwarnings("ignore::dagster.BetaWarning")
+def test_the_fix_names_the_partitions_of_train() -> None:
+    fix = refused(own_table(BY_DAY), model_on()).fix
+    assert 'AssetKey(["table"]), ' in fix
+    assert 'SpecificPartitionsPartitionMapping(["train|monday", "train|tuesday"])' in fix
+    load(own_table(BY_DAY), model_on("train|monday", "train|tuesday"))
+
+
+@pytest.mark.filterwarnings("ignore::dagster.BetaWarning")
+@pytest.mark.parametrize(
+    ("partitions", "train"), [(BY_DAY, "train|monday"), (THREE, "train")], ids=["by day", "three"]
+)
+def test_train_of_such_a_table_must_be_made_from_train(
+    partitions: dg.PartitionsDefinition[str], train: str
+) -> None:
+    error = refused(own_table(partitions, EVERY), model_on(train))
+    assert error.what.endswith("reads train and test of `features/hashed` through `table`.")
+    assert error.fix.startswith(
+        "let each cell of `table` be made from that cell of `features/hashed`: leave its"
+    )
+    load(own_table(partitions), model_on(train))
+
+
+@pytest.mark.filterwarnings("ignore::dagster.BetaWarning")
+def test_days_in_between_are_followed_to_the_cells_that_they_are_made_from() -> None:
+    """Monday is made from train, Tuesday from both."""
+    days = dg.StaticPartitionMapping({"train": ["monday", "tuesday"], "test": "tuesday"})
+    load(own_table(DAYS, days), model_on("monday"))
+    error = refused(own_table(DAYS, days), model_on("monday", "tuesday"))
+    assert error.what.endswith("reads train and test of `features/hashed` through `table`.")
+
+
 # What does not fit
 
 

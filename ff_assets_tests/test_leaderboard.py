@@ -1,4 +1,4 @@
-"""Leaderboards of real runs: the same rows for all variants, and a champion chosen elsewhere."""
+"""Variants of real runs on the same rows: leaderboards, champions, and the gate of a promotion."""
 
 from collections.abc import Callable
 from typing import Any
@@ -9,7 +9,15 @@ from pyspark.ml.feature import VectorAssembler
 from pyspark.sql import functions as F
 
 from ff_assets import HashSplit, Source, Target, stage
+from ff_assets.assets.promotion import not_worse
+from ff_assets.core.fingerprint import Fingerprints
+from ff_assets.core.flow import infer
 from ff_assets.core.project import Project
+from ff_assets.engine.plan import Inventory
+from ff_assets.engine.versions import code_versions
+from ff_assets.registry.gates import Gate
+from ff_assets.registry.runs import MlflowRuns
+from ff_assets.registry.versions import find_one
 from ff_assets_tests.projects import review
 from ff_assets_tests.running import Home, Ran
 
@@ -113,3 +121,39 @@ def test_one_variant_alone_has_its_value_and_nothing_is_chosen(chosen: tuple[Hom
     assert shown["in_words"].endswith("there is no other variant to compare with")
     assert "champion" not in shown
     assert not any(name.startswith(("models/", "features/")) for name in ran.computed)
+
+
+# The gate of a promotion
+
+
+def gate(home: Home, new: str, old: str, inventory: bool = True) -> Gate:
+    """What the gate says of a variant that is to replace another one."""
+    runs = MlflowRuns(home.tracking_uri, None, "ff_assets")
+    flow = infer(project(select_on="validation"))
+    prints = Fingerprints({"people": "1"}, **code_versions())
+    prints.add(flow.instances)
+    check = not_worse(flow, "rich", Inventory(flow, prints, home.store) if inventory else None)
+    return check(find_one(runs, "rich", f"rich[{new}]"), find_one(runs, "rich", f"rich[{old}]"))
+
+
+def test_a_worse_version_fails_by_the_difference_on_the_same_rows(chosen: tuple[Home, Ran]) -> None:
+    home, ran = chosen
+    rows = ran.assets[LEADERBOARD][""]["comparison"]["rows"]
+    failed = gate(home, "by_size", "by_income")
+
+    assert not failed.passed
+    assert failed.overridable
+    assert f"on the same {rows} rows of test" in failed.detail
+    assert gate(home, "by_income", "by_size").passed
+    assert gate(home, "by_size", "by_size").passed
+
+
+def test_what_cannot_be_on_the_same_rows_is_compared_as_it_was_recorded(
+    chosen: tuple[Home, Ran],
+) -> None:
+    home, _ = chosen
+    failed = gate(home, "by_noise", "by_income", inventory=False)
+
+    assert not failed.passed
+    assert "not on the same rows" in failed.detail
+    assert gate(home, "by_income", "by_noise", inventory=False).passed

@@ -29,19 +29,20 @@ pytestmark = pytest.mark.xdist_group("nested")
 
 customer = Entity("customer", key="customer_id")
 FOLDS = parts(HashSplit().bits(TRAIN), 3)
+MODEL = "models/will_buy_model"
 REGISTRATION = "registry/will_buy_registered"
 
 Row = dict[str, Any]
 Folds = frozenset[int]
 
 
-def encoder(given: str, made: str) -> Stage:
+def encoder(given: str, made: str, label: str = "bought") -> Stage:
     """Each category is worth the share of its rows of which the label is 1."""
     return stage(
         TargetEncoder,
         inputCol=given,
         outputCol=made,
-        labelCol="bought",
+        labelCol=label,
         targetType="binary",
         smoothing=0.0,
         handleInvalid="keep",
@@ -170,6 +171,35 @@ def tracking(home: Home) -> Iterator[None]:
     mlflow.set_tracking_uri(home.tracking_uri)
     yield
     mlflow.set_tracking_uri(before)
+
+
+@feature(entity=customer)
+def guess(shop_value: Column) -> Column:
+    """A label that a nested stage makes; customers of shops that are worth little have none."""
+    return F.when(shop_value > 0.4567, F.round(shop_value))
+
+
+def test_rows_are_counted_without_those_that_get_no_label_in_a_fit(
+    home: Home, file: Path, rows: list[Row]
+) -> None:
+    given = project(file, nested=True)
+    first = given.stages[0]
+    learner = encoder("shop", "will_buy", label="guess").cross_fit(3, nested=True)
+    given = Project(given.sources, (first, guess, learner), given.targets)
+    ran = home.run(given, only=["sources/customers", "models/shop_value_model", MODEL])
+    assert ran.success, ran.errors
+    plain = Plain(rows)
+
+    def labelled(left_out: Folds) -> int:
+        read = [row for row in rows if row["fold"] is not None and row["fold"] not in left_out]
+        return sum(plain.value(row, "shop", left_out) > 0.4567 for row in read)
+
+    record = home.store.model(fingerprint(given, "will_buy"))
+    assert record is not None
+    counted = {name: found["rows"] for name, found in record.details["observed"].items()}
+    left_out = {f"fold_{fold}": frozenset({fold}) for fold in range(3)} | {"": frozenset()}
+    assert counted == {name: labelled(folds) for name, folds in left_out.items()}
+    assert 0 < counted[""] < sum(row["fold"] is not None for row in rows)
 
 
 @pytest.mark.usefixtures("tracking")

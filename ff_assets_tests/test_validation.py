@@ -76,10 +76,10 @@ def shares(rows: Iterable[Row]) -> dict[float, float]:
     return {shop: sum(each) / len(each) for shop, each in by_shop.items()}
 
 
-def project(folder: Path, *stages: Stage, **given: Any) -> Project:
+def project(folder: Path, *stages: Stage, rows: Iterable[Row] = ROWS, **given: Any) -> Project:
     path = folder / "customers.parquet"
     types = {"customer_id": pa.int64(), "shop": pa.float64(), "bought": pa.float64()}
-    pq.write_table(pa.Table.from_pylist(ROWS, schema=pa.schema(types)), path)
+    pq.write_table(pa.Table.from_pylist([*rows], schema=pa.schema(types)), path)
     customers = Source(
         "customers",
         entity=customer,
@@ -134,7 +134,10 @@ def test_variants_are_chosen_on_rows_that_no_fit_has_read(home: Home, tmp_path: 
         assert found[row["customer_id"]] == pytest.approx(expected[row["shop"]], abs=1e-9)
 
     both = run(home, project(tmp_path, encoder, weak, certify=("validation", "test")))
-    assert both.computed == {"evaluations/will_buy_evaluation"}
+    assert both.computed == {
+        "evaluations/will_buy_evaluation",
+        "leaderboards/will_buy_leaderboard",
+    }
     told = evaluation(both, "will_buy")
     assert told["certificate"]["evaluated"]["buckets"] == [[700, 799]]
     assert told["certificate_test"]["evaluated"]["buckets"] == [[800, 999]]
@@ -153,3 +156,46 @@ def test_what_is_fitted_on_validation_reads_it_and_has_no_metric_there(
     expected = shares(in_cells("validation"))
     for key, value in values(ran).items():
         assert value == pytest.approx(expected[ROWS[key]["shop"]], abs=1e-9)
+
+
+# A validation part that measures nothing
+
+
+def all_alike(label: float | None) -> list[Row]:
+    """The rows, with one label in all of validation."""
+    return [
+        row | {"bought": label} if SPLIT.cell(row["customer_id"]) == "validation" else row
+        for row in ROWS
+    ]
+
+
+@pytest.mark.parametrize(
+    ("label", "asked"),
+    [(1.0, {"certify": ["validation", "test"]}), (None, {"select_on": "validation"})],
+)
+def test_it_is_noticed_before_anything_is_fitted(
+    home: Home, tmp_path: Path, label: float | None, asked: dict[str, Any]
+) -> None:
+    ran = home.run(project(tmp_path, encoder, weak, strong, rows=all_alike(label), **asked))
+    assert {error["error"] for error in ran.errors} == {"NoMetric"}
+    assert "has no metric on validation" in ran.errors[0]["what"]
+    assert not [name for name in ran.computed if not name.startswith("sources/")]
+
+
+def test_it_is_left_out_where_nobody_asks_for_it(home: Home, tmp_path: Path) -> None:
+    shown = evaluation(run(home, project(tmp_path, encoder, weak, rows=all_alike(1.0))), "will_buy")
+    assert "rows_validation" not in shown
+    assert shown["rows_test"] == len(in_cells("test"))
+
+
+def test_what_is_kept_beside_the_prediction_may_have_read_it(home: Home, tmp_path: Path) -> None:
+    beside = stage(
+        TargetEncoder,
+        inputCol="shop",
+        outputCol="beside",
+        labelCol="bought",
+        targetType="binary",
+        handleInvalid="keep",
+    ).fit_on("train", "validation")
+    ran = run(home, project(tmp_path, encoder, weak, beside, keep=["beside"]))
+    assert evaluation(ran, "will_buy")["rows_validation"] == len(in_cells("validation"))

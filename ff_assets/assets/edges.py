@@ -13,7 +13,10 @@ named. A report may read them all; what is fitted may read train only. The rule:
 * An asset of the kind `evaluation` only measures, whatever its other kinds are.
 * What fits must not read the test cell of any asset with cells: neither over an edge of its own
   nor through other assets in between that hand rows on, which all but those that fit or measure
-  may do. Of a team's own table with cells, what train is made from counts.
+  may do. Of a table in between, with whatever partitions, those count that are read, and what
+  these are made from.
+* An asset has cells if its partitions, or those of one dimension of them, are named train and test;
+  validation, where a table of a team's own has it, may be read as train may.
 """
 
 import inspect
@@ -24,8 +27,8 @@ from typing import NamedTuple
 
 import dagster as dg
 
-from ff_assets.assets.specs import CELL_PARTITIONS, steps_by_key
-from ff_assets.core.cells import TRAIN
+from ff_assets.assets.specs import steps_by_key
+from ff_assets.core.cells import TEST, TRAIN, VALIDATION, stored_with
 from ff_assets.core.declare import describe
 from ff_assets.core.errors import LeakError, Location
 from ff_assets.core.flow import Flow
@@ -33,8 +36,10 @@ from ff_assets.core.steps import CELLS, Kind, Step
 from ff_assets.engine.plan import fit_cells
 
 Asset = dg.AssetsDefinition | dg.AssetSpec
+Partitions = dg.PartitionsDefinition[str] | None
 FITTING_KINDS = frozenset({"model", "sparkml", "mlflow"})
 MEASURING_KIND = "evaluation"
+_SHOWN = 4  # a table by day has many partitions
 
 
 class _Node(NamedTuple):
@@ -49,8 +54,22 @@ class _Node(NamedTuple):
         return self.spec.key.to_user_string()
 
     @property
+    def partitions(self) -> Partitions:
+        given = self.spec.partitions_def
+        return None if given is None else _known(given)
+
+    @property
     def has_cells(self) -> bool:
-        return self.spec.partitions_def == CELL_PARTITIONS
+        return _is_cells(self.partitions) or _cell_dimension(self.partitions) is not None
+
+    def cells(self, read: Iterable[str]) -> tuple[str, ...]:
+        """The cells, as tables are stored, that some of its partitions are of."""
+        parts, dimension = self.partitions, _cell_dimension(self.partitions)
+        if isinstance(parts, dg.MultiPartitionsDefinition) and dimension is not None:
+            keys = (parts.get_partition_key_from_str(key).keys_by_dimension for key in read)
+            read = [key[dimension] for key in keys]
+        stored = {stored_with(key) for key in read if key in (TRAIN, VALIDATION, TEST)}
+        return tuple(cell for cell in CELLS if cell in stored)
 
     @property
     def fits_on(self) -> Sequence[str] | None:
@@ -82,7 +101,7 @@ class _Edge(NamedTuple):
     """An edge to an asset with cells, with the assets that it is reached through."""
 
     dep: dg.AssetDep
-    read: tuple[str, ...]  # the cells that it stands for
+    cells: tuple[str, ...]  # those that it stands for
     path: tuple[_Node, ...]  # from the asset with cells to the one that fits
 
 
@@ -90,7 +109,7 @@ class _Reached(NamedTuple):
     """An asset whose rows a model reads, with those through which it does, it first."""
 
     path: tuple[_Node, ...]
-    cells: tuple[str, ...]  # those of it that are read; none if it has no cells
+    read: frozenset[str]  # its partitions that are read; none if it has none
 
 
 def check_edges(flow: Flow, assets: Iterable[Asset]) -> None:
@@ -111,75 +130,103 @@ def check_edges(flow: Flow, assets: Iterable[Asset]) -> None:
     for node in nodes.values():
         if (allowed := node.fits_on) is not None:
             for edge in _edges(nodes, node):
-                if not set(allowed).issuperset(edge.read):
+                if not set(allowed).issuperset(edge.cells):
                     raise _refusal(edge)
 
 
 def _edges(nodes: Mapping[dg.AssetKey, _Node], model: _Node) -> Iterator[_Edge]:
     """The edges to cells behind an asset that is fitted, nearest first."""
-    agenda = deque([_Reached((model,), CELLS if model.has_cells else ())])
-    seen = {(model.spec.key, agenda[0].cells)}
+    own = model.partitions
+    agenda = deque([_Reached((model,), frozenset(own.get_partition_keys() if own else ()))])
+    seen: dict[dg.AssetKey, frozenset[str]] = {}
     while agenda:
-        path, cells = agenda.popleft()
+        path, keys = agenda.popleft()
         for dep in path[0].spec.deps:
             parent = nodes.get(dep.asset_key)
             if parent is None:
                 continue
-            read = _cells(dep, path[0].spec.partitions_def, cells) if parent.has_cells else ()
+            read = _read(dep, path[0].partitions, keys, parent.partitions)
             if parent.has_cells:
-                yield _Edge(dep, read, (parent, *path))
-            if parent.hands_rows_on and (dep.asset_key, read) not in seen:
-                seen.add((dep.asset_key, read))
-                agenda.append(_Reached((parent, *path), read))
+                yield _Edge(dep, parent.cells(read), (parent, *path))
+            before = seen.get(dep.asset_key)
+            if parent.hands_rows_on and (before is None or read - before):
+                seen[dep.asset_key] = read | (before or read)
+                agenda.append(_Reached((parent, *path), read - (before or frozenset())))
 
 
-def _cells(
-    dep: dg.AssetDep, partitions: dg.PartitionsDefinition[str] | None, cells: Sequence[str]
-) -> tuple[str, ...]:
-    """The cells that an edge to an asset with cells stands for.
+def _read(
+    dep: dg.AssetDep, reader: Partitions, keys: Iterable[str], parent: Partitions
+) -> frozenset[str]:
+    """The partitions of an asset that an edge stands for; none if it has none.
 
     Args:
-        partitions: of the asset that reads.
-        cells: those of its partitions that count, if these are cells; else all do.
+        reader: the partitions of the asset that reads.
+        keys: those of them that count.
+        parent: the partitions of the asset that is read.
     """
+    if parent is None:
+        return frozenset()
     mapping = dep.partition_mapping
     if mapping is None:  # those without parameters count as false
-        mapping = _default(partitions)
-    mapping.validate_partition_mapping(CELL_PARTITIONS, partitions)  # else it fails without reason
-    if isinstance(partitions, dg.DynamicPartitionsDefinition):
-        partitions = None  # nobody knows them yet
-    subset = None
-    if partitions == CELL_PARTITIONS:
-        subset = CELL_PARTITIONS.subset_with_partition_keys(cells)
-    elif partitions is not None:
-        subset = partitions.subset_with_all_partitions()
-    mapped = mapping.get_upstream_mapped_partitions_result_for_partitions(
-        subset, partitions, CELL_PARTITIONS
-    )
-    read = set(mapped.partitions_subset.get_partition_keys())
-    return tuple(cell for cell in CELLS if cell in read)
+        mapping = _default(reader, parent)
+    mapping.validate_partition_mapping(parent, reader)  # else it fails without reason
+    subset = None if reader is None else reader.subset_with_partition_keys(keys)
+    mapped = mapping.get_upstream_mapped_partitions_result_for_partitions(subset, reader, parent)
+    return frozenset(mapped.partitions_subset.get_partition_keys())
 
 
-def _default(partitions: dg.PartitionsDefinition[str] | None) -> dg.PartitionMapping:
-    """What Dagster takes for an edge to an asset with cells if no mapping is named."""
-    if partitions is None:
+def _default(reader: Partitions, parent: dg.PartitionsDefinition[str]) -> dg.PartitionMapping:
+    """What Dagster takes for an edge between assets if no mapping is named."""
+    if reader is None:
         return dg.AllPartitionMapping()
-    if isinstance(partitions, dg.MultiPartitionsDefinition) and any(
-        each.partitions_def == CELL_PARTITIONS for each in partitions.partitions_defs
-    ):
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", dg.BetaWarning)
-            return dg.MultiToSingleDimensionPartitionMapping()
+    timed = [isinstance(each, dg.TimeWindowPartitionsDefinition) for each in (reader, parent)]
+    if all(timed):
+        return dg.TimeWindowPartitionMapping()
+    for many, one in ((reader, parent), (parent, reader)):
+        if not isinstance(many, dg.MultiPartitionsDefinition) or many == one:
+            continue
+        dimensions = [each.partitions_def for each in many.partitions_defs]
+        days = any(timed) and [isinstance(d, dg.TimeWindowPartitionsDefinition) for d in dimensions]
+        if sum(days or [each == one for each in dimensions]) == 1:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", dg.BetaWarning)
+                return dg.MultiToSingleDimensionPartitionMapping()
     return dg.IdentityPartitionMapping()
+
+
+_ANY = dg.StaticPartitionsDefinition(["(any)"])  # for partitions that only data will name
+
+
+def _known(partitions: dg.PartitionsDefinition[str]) -> dg.PartitionsDefinition[str]:
+    """The same partitions, with one in the place of all that nobody knows yet."""
+    if isinstance(partitions, dg.DynamicPartitionsDefinition):
+        return _ANY
+    if isinstance(partitions, dg.MultiPartitionsDefinition):
+        known = {each.name: _known(each.partitions_def) for each in partitions.partitions_defs}
+        return dg.MultiPartitionsDefinition(known)
+    return partitions
+
+
+def _is_cells(partitions: Partitions) -> bool:
+    return isinstance(partitions, dg.StaticPartitionsDefinition) and {TRAIN, TEST}.issubset(
+        partitions.get_partition_keys()
+    )
+
+
+def _cell_dimension(partitions: Partitions) -> str | None:
+    """The name of the dimension that is the cell."""
+    if not isinstance(partitions, dg.MultiPartitionsDefinition):
+        return None
+    found = (each.name for each in partitions.partitions_defs if _is_cells(each.partitions_def))
+    return next(found, None)
 
 
 def _refusal(edge: _Edge) -> LeakError:
     source, reader, model = edge.path[0], edge.path[1], edge.path[-1]
     mapping, partitioned = edge.dep.partition_mapping, reader.spec.partitions_def is not None
-    cells = " and ".join(edge.read)
+    cells = " and ".join(edge.cells)
     through = "" if reader is model else f" through `{reader.name}`"
     names = " -> ".join(node.name for node in edge.path)
-    key = ", ".join(f'"{part}"' for part in source.spec.key.path)
     return LeakError(
         f"the model `{model.name}` reads {cells} of `{source.name}`{through}.",
         code="MODEL_READS_TEST",
@@ -192,12 +239,29 @@ def _refusal(edge: _Edge) -> LeakError:
             else f"is mapped by {type(mapping).__name__} to {cells}"
         )
         + f"\npath: {names}",
-        fix=f"name train in `{reader.name}`: dg.AssetDep(dg.AssetKey([{key}]), "
-        f'partition_mapping=dg.SpecificPartitionsPartitionMapping(["{TRAIN}"])); an asset that '
-        f"only measures says so by the kind `{MEASURING_KIND}`"
+        fix=f"{_mended(edge)}; an asset that only measures says so by the kind "
+        f"`{MEASURING_KIND}`"
         + (
             "; one that only applies a model has no kind of a model."
             if model.spec.partitions_def is not None
             else "."
         ),
+    )
+
+
+def _mended(edge: _Edge) -> str:
+    """How the edge would be right."""
+    source, reader, model = edge.path[0], edge.path[1], edge.path[-1]
+    if reader is not model and reader.has_cells:
+        how = "" if edge.dep.partition_mapping is None else ": leave its partition mapping out"
+        return f"let each cell of `{reader.name}` be made from that cell of `{source.name}`{how}"
+    assert source.partitions is not None
+    keys = [
+        key for key in source.partitions.get_partition_keys() if source.cells([key]) == (TRAIN,)
+    ]
+    named = ", ".join(f'"{key}"' for key in keys[:_SHOWN]) + (", ..." if keys[_SHOWN:] else "")
+    path = ", ".join(f'"{part}"' for part in source.spec.key.path)
+    return (
+        f"name {TRAIN} in `{reader.name}`: dg.AssetDep(dg.AssetKey([{path}]), "
+        f"partition_mapping=dg.SpecificPartitionsPartitionMapping([{named}]))"
     )

@@ -104,6 +104,10 @@ class _Run:
         self, wanted: Mapping[Step, tuple[str, ...]]
     ) -> Iterator[dg.MaterializeResult[None]]:
         """Plan, do, and report every step; raise at the end if any has failed."""
+        # MLflow imports it in a thread of the run, and Dagster may do so in this one at that time;
+        # modules that import each other in a circle do not survive two threads.
+        import sqlalchemy.orm  # noqa: F401
+
         runs = self._mlflow.runs()
         with self._store.staging() as staging, self._mlflow.open(runs) as parent:
             fingerprints, staged = fingerprint(self._flow, wanted, self._spark.session, staging)

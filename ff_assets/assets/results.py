@@ -119,7 +119,8 @@ def leaderboard_metadata(details: Mapping[str, Any]) -> dict[str, dg.MetadataVal
 
 def leaderboard_table(details: Mapping[str, Any]) -> str:
     """Variants as a Markdown table, best first."""
-    head = ["variant", f"{details['metric']} on test", "95% interval", "to the best", "", ""]
+    interval = f"95% interval, by {details['by']}" if details["by"] else "95% interval"
+    head = ["variant", f"{details['metric']} on test", interval, "to the best", interval, ""]
     lines = [head, ["---"] * len(head)]
     for row in details["variants"]:
         off = row["difference"]
@@ -133,7 +134,9 @@ def leaderboard_table(details: Mapping[str, Any]) -> str:
                 row["verdict"],
             ]
         )
-    lines.append(["rows", f"{details['rows']:,}", "", "", "", f"{details['groups']:,} groups"])
+    lines.append(["rows", f"{details['rows']:,}", "", "", "", ""])
+    if details["by"]:
+        lines.append([f"{details['by']} keys", f"{details['groups']:,}", "", "", "", ""])
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 

@@ -144,6 +144,25 @@ def plan_project(target: str | None) -> Planned:
         flow.project.target(target)
     steps = steps_of(flow) if target is None else steps_of_target(flow, target)
     instances = upstream(flow, steps)
+    fingerprints, unread = stated_fingerprints(instances)
+    plan = make_plan(flow, dict.fromkeys(steps, CELLS), fingerprints, Store(Settings.load().store))
+    behind = set(unread)
+    for instance in instances:  # in topological order
+        if not behind.isdisjoint(instance.parents):
+            behind.add(instance)
+    unknown = (step for step in steps if not behind.isdisjoint(instances_of(step)))
+    return Planned(flow, plan, steps, frozenset(unknown))
+
+
+def stated_fingerprints(instances: tuple[Instance, ...]) -> tuple[Fingerprints, list[Instance]]:
+    """Fingerprints as far as they are known without reading data, and the sources to be read.
+
+    Args:
+        instances: in topological order.
+
+    Raises:
+        DataError: a source cannot state its version.
+    """
     unread = unversioned_sources(instances)
     versions = {
         i.source.name: "not read yet" if i in unread else str(stated_version(i.source))
@@ -152,10 +171,4 @@ def plan_project(target: str | None) -> Planned:
     }
     fingerprints = Fingerprints(versions, **code_versions())
     fingerprints.add(instances)
-    plan = make_plan(flow, dict.fromkeys(steps, CELLS), fingerprints, Store(Settings.load().store))
-    behind = set(unread)
-    for instance in instances:  # in topological order
-        if not behind.isdisjoint(instance.parents):
-            behind.add(instance)
-    unknown = (step for step in steps if not behind.isdisjoint(instances_of(step)))
-    return Planned(flow, plan, steps, frozenset(unknown))
+    return fingerprints, unread

@@ -7,10 +7,17 @@ from typing import Any
 from rich.console import Console
 from rich.markup import escape
 
+from ff_assets.assets.promotion import not_worse
+from ff_assets.cli.plan import stated_fingerprints
 from ff_assets.cli.project import load_flow
 from ff_assets.cli.registry import gate_table, registry
 from ff_assets.core.flow import Flow
+from ff_assets.core.steps import steps_of_target
+from ff_assets.engine.plan import Inventory
+from ff_assets.engine.store import Store
+from ff_assets.engine.versions import upstream
 from ff_assets.registry.promotion import Moved, promote, rollback
+from ff_assets.settings import Settings
 
 
 @dataclass(frozen=True)
@@ -74,10 +81,18 @@ def promote_version(
             why=why,
             variant=variant,
             version=version,
+            gates=[not_worse(flow, name, _inventory(flow, name))],
             given=dict(scoring_gives(flow, name)),
             override=override,
         )
     )
+
+
+def _inventory(flow: Flow, target: str) -> Inventory | None:
+    """What exists of a target; `None` if a source has to be read to know it."""
+    instances = upstream(flow, steps_of_target(flow, target))
+    fingerprints, unread = stated_fingerprints(instances)
+    return None if unread else Inventory(flow, fingerprints, Store(Settings.load().store))
 
 
 def roll_back(target: str, alias: str, why: str) -> MovedReport:

@@ -118,13 +118,14 @@ class Target:
         task: `binary`, `multiclass` or `regression`; decides the metrics.
         entity: what is predicted about; needed only where the names leave it open.
         split: the split policy of its rows; the project's if it is left out, which is the one in
-            the flow modules that no target names.
+            the flow modules that no target names, or the only one in them.
         certify: the parts of the data for which an honest metric is wanted: `test`, `validation`
             if the split has it, or a fold of the cross-fitted prediction (`fold_0`) or block of
             the ordered one (`block_2`).
         select_on: the part whose metric decides which variant is the champion, in the words of
             `certify`, or `folds` for all folds or blocks. It must not be among what is certified:
-            the best of several is better there by luck alone. `validation` is there for it.
+            the best of several is better there by luck alone. Nor may a fit behind any of the
+            variants have read rows of it. `validation` is there for it.
         choose: feature -> names of the providers that may be used for it.
         max_variants: more variants than this are refused.
         owner: `team:nlp` or an e-mail address.
@@ -132,7 +133,7 @@ class Target:
 
     Raises:
         DefinitionError: there are no outputs, the task is unknown, one of label and task is
-            missing, or a name or the owner cannot be one.
+            missing, there is no label to select by, or a name or the owner cannot be one.
     """
 
     name: str
@@ -166,6 +167,20 @@ class Target:
                 where=here,
                 why="the flow is inferred backwards from the outputs that are wanted.",
                 fix='for example outputs=["sentiment"].',
+            )
+        if self.select_on is not None and not isinstance(self.select_on, str):
+            raise DefinitionError(
+                f"target `{self.name}` selects on {self.select_on!r}, which is not one part.",
+                where=here,
+                why="variants are compared by their metric on one part of the data.",
+                fix="for example select_on='validation'; 'folds' is all folds of train together.",
+            )
+        if self.select_on is not None and self.label is None:
+            raise DefinitionError(
+                f"target `{self.name}` selects on {self.select_on}, but has no label.",
+                where=here,
+                why="a champion is chosen by a metric, and there is none without the truth.",
+                fix="declare label and task, or leave `select_on` out.",
             )
         if self.max_variants < 1:
             raise DefinitionError(

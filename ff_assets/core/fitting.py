@@ -7,10 +7,11 @@ Society B 36, 1974), the fits of a whole chain are indexed by the set of folds t
 leave out: a *context*.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import combinations
+from math import comb
 from typing import Literal
 
 from ff_assets.core.buckets import parts
@@ -44,6 +45,21 @@ class Fitting:
     serve_only: bool = False
     nested: bool = False
 
+    def region(self, split: Split) -> int:
+        """The buckets of its cells, whose rows a fit may read."""
+        region = 0
+        for cell in self.cells:
+            region |= split.bits(cell)
+        return region
+
+    def divided(self, split: Split) -> list[int]:
+        """The folds, blocks or slices, each as a bitmap of buckets.
+
+        Raises:
+            ValueError: there are fewer buckets than parts.
+        """
+        return parts(self.region(split), self.count)
+
 
 @dataclass(frozen=True)
 class Fit:
@@ -71,15 +87,13 @@ def fits(fitting: Fitting, split: Split, available: int, readable: int) -> tuple
         available: the buckets whose rows its inputs have values for.
         readable: those of them for which what only a fit reads has values as well.
     """
-    region = 0
-    for cell in fitting.cells:
-        region |= split.bits(cell)
+    region = fitting.region(split)
     readable &= region
+    divided = fitting.divided(split)
     if fitting.scheme == "slice":
-        return (Fit(WHOLE, parts(region, fitting.count)[fitting.index] & readable, available),)
+        return (Fit(WHOLE, divided[fitting.index] & readable, available),)
     if fitting.scheme == "once":
         return (Fit(WHOLE, readable, available),)
-    divided = parts(region, fitting.count)
     made: list[Fit] = []
     for number, part in enumerate(divided):
         if fitting.scheme == "folds":
@@ -90,6 +104,11 @@ def fits(fitting: Fitting, split: Split, available: int, readable: int) -> tuple
             if before:
                 made.append(Fit(f"block_{number}", before, part & available))
     return (*made, Fit(WHOLE, readable, available & ~region))
+
+
+def fits_of(folds: int, most: int) -> int:
+    """How many fits a nested estimator has that leave out up to `most` of its folds at once."""
+    return sum(comb(folds, count) for count in range(most + 1))
 
 
 @lru_cache(maxsize=256)
@@ -118,6 +137,14 @@ def serving(made: Sequence[Fit], context: int) -> list[tuple[Fit, int]]:
         for fit in made
         if fit.serves
     ]
+
+
+def read_by(made: Iterable[Fit]) -> int:
+    """The buckets whose rows fits read."""
+    region = 0
+    for fit in made:
+        region |= fit.region
+    return region
 
 
 def served(made: Sequence[Fit]) -> int:

@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from ff_assets.core import refusals
 from ff_assets.core.buckets import ALL
+from ff_assets.core.buckets import describe as describe_buckets
 from ff_assets.core.declare import Provider, Source, describe
 from ff_assets.core.derivation import Derivation, Reachable, reach
 from ff_assets.core.entities import Entity, finest
@@ -23,7 +24,7 @@ from ff_assets.core.instance import Instance, Variant
 from ff_assets.core.nesting import nest
 from ff_assets.core.operations import AggregateOperation
 from ff_assets.core.project import Node, Project, Use
-from ff_assets.core.split import Split, TimeSplit
+from ff_assets.core.split import Split, TimeSplit, describe_split
 from ff_assets.core.stage import Stage
 
 
@@ -55,8 +56,8 @@ def infer(project: Project) -> Flow:
         CyclicFlow: a wanted feature can only be derived from itself.
         MixedEntities: a stage reads features of two entities.
         VariantExplosion: a target has more variants than its `max_variants`.
-        DefinitionError: a target does not say which of several entities it is about, or nested
-            estimators do not go together.
+        DefinitionError: a target does not say which of several entities it is about, nested
+            estimators do not go together, or a fit would have no rows by the declarations alone.
     """
     derived: list[_Derived] = []
     unusable: dict[str, str] = {}
@@ -70,6 +71,8 @@ def infer(project: Project) -> Flow:
     builder = _Builder(project, derived)
     instances = builder.named_instances()
     nest(instances)
+    for instance in instances:
+        _check_fits(instance)
     used = {instance.provider.name for instance in instances}
     return Flow(
         project=project,
@@ -276,14 +279,56 @@ def _check_one_time(stage: Stage, split: Split, read: Iterable[Instance]) -> Non
 
 
 def _check_fitting(stage: Stage, split: Split) -> None:
-    unknown = [cell for cell in stage.fitting.cells if cell not in split.cells]
+    """Its cells are there, and can be divided into as many parts as it is to have."""
+    fitting, where = stage.fitting, [describe(stage), describe_split(split)]
+    unknown = [cell for cell in fitting.cells if cell not in split.cells]
     if unknown:
         raise DefinitionError(
-            f"stage `{stage.name}` is to be fitted on the unknown cell {unknown[0]!r}.",
-            where=[describe(stage)],
-            why=nearest(unknown[0], split.cells),
-            fix="name cells of the split policy.",
+            f"stage `{stage.name}` is to be fitted on {unknown[0]!r}, which is no cell of the "
+            f"split `{split.name}`.",
+            where=where,
+            why=f"every target that needs the stage has its rows divided by its own split; "
+            f"{nearest(unknown[0], split.cells)}",
+            fix="name cells of the split, or give all targets that need the stage one that has "
+            "this cell: Target(..., split=...).",
         )
+    if (there := fitting.region(split).bit_count()) < fitting.count:
+        parts = {"folds": "folds", "blocks": "blocks", "slice": "slices"}[fitting.scheme]
+        unit = "days" if isinstance(split, TimeSplit) else "buckets"
+        cells = " and ".join(fitting.cells)
+        raise DefinitionError(
+            f"stage `{stage.name}` divides {cells} into {fitting.count} {parts}, but the split "
+            f"`{split.name}` gives {cells} only {there} {unit}.",
+            where=where,
+            why=f"a part has at least one of the {unit}, which are never divided.",
+            fix=f"use at most {there} {parts}; 5 is usual. Or let {cells} have more {unit}.",
+        )
+
+
+def _check_fits(instance: Instance) -> None:
+    """No fit is left without rows because inputs have values for other rows only."""
+    empty = next((fit for fit in instance.fits if not fit.region), None)
+    if empty is None:
+        return
+    region = instance.stage.fitting.region(instance.split)
+    narrow = [each for each in instance.parents if region & ~each.available]
+    given = [
+        f"`{i.name}` has values for the buckets {describe_buckets(i.available)}" for i in narrow
+    ]
+    raise DefinitionError(
+        f"`{instance.name}` cannot be fitted{f' for {empty.name}' if empty.name else ''}: its "
+        "inputs have values for none of the rows that this fit may read.",
+        where=[describe(each.provider) for each in (instance, *narrow)],
+        why=f"its fits read from the buckets {describe_buckets(region)}, each without those that "
+        f"it leaves out; {' and '.join(given)}. The first of ordered blocks has none, as no fit is "
+        "before it.",
+        fix=f"divide {' and '.join(f'`{each.name}`' for each in narrow)} into more blocks"
+        + (
+            f", or `{instance.name}` into blocks as well: .cross_fit(..., ordered=True)."
+            if instance.stage.fitting.scheme == "folds"
+            else "."
+        ),
+    )
 
 
 def _by_name(by_node: Mapping[Node, Instance], entity: Entity) -> dict[str, Instance]:

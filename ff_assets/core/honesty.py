@@ -9,28 +9,28 @@ What is measured is the first output of a target. The others are part of the sam
 at on the same rows, so they are held to the same rules.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from datetime import date
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
-from functools import cached_property, partial
+from functools import cached_property
 from typing import NamedTuple
 
 from ff_assets.core import leak_refusals as found
-from ff_assets.core.buckets import ALL, BUCKETS, parts
-from ff_assets.core.cells import VALIDATION
+from ff_assets.core.buckets import BUCKETS
+from ff_assets.core.cells import TEST
 from ff_assets.core.declare import describe
-from ff_assets.core.errors import DefinitionError, nearest
+from ff_assets.core.errors import DefinitionError, LeakError
 from ff_assets.core.flow import Flow
 from ff_assets.core.influence import Readers, ledger_of, node_of, path_to, upstream
 from ff_assets.core.instance import Instance, Variant
 from ff_assets.core.leak_refusals import Finding, Judged
 from ff_assets.core.leakage import Provenance, on
-from ff_assets.core.ledger import Ledger, day_of, pretrained
+from ff_assets.core.leaks import Leaks, Read
+from ff_assets.core.ledger import pretrained
 from ff_assets.core.operations import AggregateOperation, ColumnOperation, SparkOperation
-from ff_assets.core.policy import LeakPolicy
+from ff_assets.core.requested import in_sample, rows_of_part
 from ff_assets.core.rowwise import mixing
-from ff_assets.core.selection import selected
-from ff_assets.core.split import HashSplit, Space, TimeSplit
+from ff_assets.core.selection import Selection
+from ff_assets.core.split import HashSplit, TimeSplit
 from ff_assets.core.target_path import target_paths
 from ff_assets.core.training import training_edges
 from ff_assets.core.verdict import HonestPart, Verdict
@@ -42,14 +42,19 @@ def check(flow: Flow) -> list[Verdict]:
     Raises:
         DefinitionError: a target asks for a part of the data that there is not, or under a split
             by time for a prediction about other rows than the label.
+        LeakError: a target asks for no verdict, and a fit has read the rows that it is shown by.
     """
-    ledger = ledger_of(flow)
-    policy = flow.project.policy
+    leaks = Leaks(ledger_of(flow), flow.project.policy)
     verdicts: list[Verdict] = []
-    for variant in flow.variants:
-        if variant.target.label is not None:
-            case = _Case(ledger, policy, variant, len(flow.variants_of(variant.target.name)))
-            verdicts += (case.verdict(cell) for cell in variant.target.certify)
+    for target in flow.project.targets:
+        if target.label is not None:
+            siblings = flow.variants_of(target.name)
+            selection = Selection(leaks, siblings)
+            for variant in siblings:
+                case = _Case(leaks, variant, selection)
+                if not target.certify:
+                    case.refuse_in_sample()
+                verdicts += (case.verdict(cell) for cell in target.certify)
     return verdicts
 
 
@@ -66,11 +71,11 @@ class _Output(NamedTuple):
 class _Case:
     """What is to be judged about the metrics of one variant."""
 
-    def __init__(self, ledger: Ledger, policy: LeakPolicy, variant: Variant, siblings: int) -> None:
-        self._ledger = ledger
-        self._policy = policy
+    def __init__(self, leaks: Leaks, variant: Variant, selection: Selection) -> None:
+        self._leaks = leaks
+        self._ledger = leaks.ledger
         self._variant = variant
-        self._siblings = siblings
+        self._selection = selection
         self._prediction = variant.prediction
         self._space = variant.split.space(variant.entity)
         nodes: dict[object, Judged] = {}
@@ -105,21 +110,18 @@ class _Case:
         )
 
     def verdict(self, cell: str) -> Verdict:
-        rows = self._rows(cell)
+        rows = rows_of_part(self._variant, cell)
         evaluated = rows & self._prediction.available
         provenance = on(self._ledger[self._prediction].pieces, evaluated)
         refusals, warnings = list(self._static), list[Finding]()
         for finding in self._edges:
-            refused = self._policy.strict and finding.code == "OOF_REQUIRED"
+            refused = self._leaks.policy.strict and finding.code == "OOF_REQUIRED"
             (refusals if refused else warnings).append(finding)
-        if (chosen := self._chosen()) and self._siblings > 1:  # one of one is no choice
-            refusals += selected(self._ledger, self._variant, cell, rows, chosen)
         if not evaluated:
             refusals.append(self._missing(cell))
-        else:
-            for finding in self._every_leak(cell, rows):
-                doubt = finding.code in ("TRANSDUCTIVE", "ATTESTED")
-                (warnings if doubt else refusals).append(finding)
+        for finding in self._every_leak(cell, rows):
+            doubt = finding.code in ("TRANSDUCTIVE", "ATTESTED")
+            (warnings if doubt else refusals).append(finding)
         return Verdict(
             self._variant,
             cell,
@@ -128,46 +130,12 @@ class _Case:
             provenance,
             tuple(refusals),
             tuple(warnings),
-            self._honest_part(evaluated, provenance, refusals),
+            self._honest_part(
+                evaluated, provenance | self._leaks.learned(self._selection.read), refusals
+            ),
         )
 
     # What is requested
-
-    def _rows(self, cell: str) -> int:
-        """The buckets of a cell of the split, or of a fold or block of the prediction's train."""
-        split = self._variant.split
-        if cell in split.cells:
-            return split.bits(cell)
-        kind, _, number = cell.partition("_")
-        divided = self._division(f"{kind}s") if kind in ("fold", "block") else []
-        known = [*split.cells, *(f"{kind}_{k}" for k in range(len(divided or ())))]
-        if divided is None and number.isdecimal():
-            return 0
-        if cell not in known:
-            raise DefinitionError(
-                f"target `{self._variant.target.name}` asks for a metric on {cell!r}, which is no "
-                "part of its data.",
-                where=[describe(self._variant.target)],
-                why=nearest(cell, known),
-                fix="give the split a part for it: HashSplit(cells={..., 'validation': range(...)})"
-                " or TimeSplit(..., validation='30d')."
-                if cell == VALIDATION
-                else "name a part of the split, or a fold or block of the prediction's "
-                "cross-fitting.",
-            )
-        assert divided is not None
-        return divided[int(number)]
-
-    def _division(self, scheme: str) -> list[int] | None:
-        """The parts of train for which the nearest cross-fitted estimator has fits of their own."""
-        for instance in upstream(self._prediction, trained=False):
-            if instance.is_estimator and instance.stage.fitting.scheme == scheme:
-                fitting = instance.stage.fitting
-                region = 0
-                for cell in fitting.cells:
-                    region |= self._variant.split.bits(cell)
-                return parts(region, fitting.count)
-        return None
 
     def _missing(self, cell: str) -> Finding:
         if cell.startswith("block"):
@@ -237,111 +205,43 @@ class _Case:
             for finding in training_edges(self._ledger, instance)
         )
 
-    def _chosen(self) -> int:
-        """The buckets whose metric decides which variant is the champion."""
-        chosen = self._variant.target.select_on
-        if chosen is None:
-            return 0
-        if chosen != "folds":
-            return self._rows(chosen)
-        divided = self._division("folds") or self._division("blocks")
-        if divided is None:
-            raise DefinitionError(
-                f"target `{self._variant.target.name}` selects on folds that there are not.",
-                where=[describe(self._variant.target)],
-                why=f"nothing that `{self._prediction.name}` is made by is cross-fitted.",
-                fix="cross-fit the prediction: .cross_fit(5).",
-            )
-        return sum(divided)
-
-    # What the algebra says of the part
-
-    def _trace(
-        self,
-        output: _Output,
-        rows: int,
-        is_bad: Callable[[Provenance], object],
-        *,
-        trained: bool = True,
-    ) -> tuple[Instance, ...]:
-        instance = output.judged.instance
-        return self._ledger.trace(instance, rows & instance.available, is_bad, trained=trained)
+    # What depends on the part
 
     def _every_leak(self, cell: str, rows: int) -> Iterator[Finding]:
         """What is found about any output; of one that is to blame for several, the first time."""
         seen: set[tuple[str, tuple[Instance, ...]]] = set()
-        for output in self._outputs:
-            for finding in self._leaks(output, cell, rows):
-                blamed = finding.code, finding.path[:1]
-                if blamed not in seen:
-                    seen.add(blamed)
-                    yield finding
+        for finding in self._of_part(cell, rows):
+            blamed = finding.code, finding.path[:1]
+            if blamed not in seen:
+                seen.add(blamed)
+                yield finding
 
-    def _leaks(self, output: _Output, cell: str, rows: int) -> Iterator[Finding]:
-        variant, space, judged = self._variant, self._space, output.judged
-        provenance = on(self._ledger[judged.instance].pieces, rows)
-        if provenance.is_unknown:
-            path = self._trace(output, rows, lambda p: p.is_unknown)
-            yield found.unknown(judged, cell, path)
-            return
-        if provenance.attested:
-            for instance in variant.instances:
-                operation = pretrained(instance) if instance in output.behind else None
-                if operation and operation.attested:
-                    path, statement = output.path(instance), operation.attested.statement
-                    yield found.attested(judged, cell, path, statement)
-        roots = {entity.name for entity in variant.entity.chain}
-        for other in provenance.everywhere.buckets:
-            if other != space:
-                path = self._trace(output, rows, partial(_reads_space, other))
-                related = other.root in roots
-                yield found.incomparable(judged, cell, path, other, related=related)
-        labels = provenance.labels.within(space, rows)
-        features = provenance.features.within(space, rows)
-        if labels:
-            yield self._overlap(output, cell, rows, labels, labels=True)
-        elif features:
-            yield self._overlap(output, cell, rows, features, labels=False)
-        elif isinstance(variant.split, TimeSplit):
-            yield from self._anticipated(output, cell, rows, provenance.latest, variant.split)
+    def _of_part(self, cell: str, rows: int) -> Iterator[Finding]:
+        if rows & self._prediction.available:
+            for output in self._outputs:
+                judged = output.judged
+                yield from self._leaks.of(judged, [Read(judged.instance, rows)], cell, rows)
+        yield from self._selection.refused(self._variant)
+        yield from self._selection.reported(self._variant, cell, rows)
+        yield from self._shown()
 
-    def _overlap(
-        self, output: _Output, cell: str, rows: int, seen: int, *, labels: bool
-    ) -> Finding:
-        def reads(provenance: Provenance) -> int:
-            channel = provenance.labels if labels else provenance.features
-            return channel.within(self._space, rows)
+    def _shown(self) -> Iterator[Finding]:
+        """Variants have a metric on test whatever is certified."""
+        if TEST not in self._variant.target.certify:
+            rows = self._variant.split.bits(TEST)
+            if path := in_sample(self._ledger, self._variant, rows):
+                yield found.shown_in_sample(self._outputs[0].judged, path, rows)
 
-        path = self._trace(output, rows, reads, trained=False)
-        is_part = cell not in self._variant.split.cells
-        own = bool(path) or not is_part
-        path = path or self._trace(output, rows, reads)
-        if not labels and self._policy.transductive == "warn":
-            return found.transductive(output.judged, cell, path, seen)
-        return found.overlap(output.judged, cell, path, seen, labels=labels, own=own)
+    def refuse_in_sample(self) -> None:
+        """Refuse a variant by what it is shown, where no verdict is asked for.
 
-    def _anticipated(
-        self, output: _Output, cell: str, rows: int, latest: int | None, split: TimeSplit
-    ) -> Iterator[Finding]:
-        """Fits on what came after the part began, and labels that were known only then."""
-        first = (rows & -rows).bit_length() - 1
-        begin = day_of(split, first)
-        first_day = date.fromordinal(begin)
-        earlier = (1 << first) - 1
-
-        def later(p: Provenance) -> bool:
-            seen = p.everywhere.within(self._space, ALL & ~earlier)
-            return bool(seen) or (p.attested and late(p))
-
-        def late(p: Provenance) -> bool:
-            return p.latest is not None and p.latest >= begin
-
-        if path := self._trace(output, rows, later):
-            yield found.future(output.judged, cell, path, first_day)
-        elif latest is not None and (path := self._trace(output, rows, late)):
-            delay = self._ledger.label_delay(path[0]) or 0
-            known = date.fromordinal(latest)
-            yield found.embargo(output.judged, cell, path, delay, known, first_day)
+        Raises:
+            LeakError: its metric on test is in sample.
+        """
+        for each in self._shown():
+            raise LeakError(
+                each.text, code=each.code, where=each.places, why=each.why, fix=each.fix
+            )
 
     def _honest_part(
         self, evaluated: int, provenance: Provenance, refusals: Sequence[Finding]
@@ -355,10 +255,8 @@ class _Case:
         left = evaluated & ~seen.within(self._space, evaluated)
         share = Fraction(left.bit_count(), BUCKETS)
         outside = {space: rows for space, rows in seen.buckets.items() if space != self._space}
+        if left == evaluated and not outside:
+            return None  # it is not the part's rows that are to blame
         for rows in outside.values():
             share *= 1 - Fraction(rows.bit_count(), BUCKETS)
         return HonestPart(left, outside, share) if share else None
-
-
-def _reads_space(space: Space, provenance: Provenance) -> bool:
-    return space in provenance.everywhere.buckets

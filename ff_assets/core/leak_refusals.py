@@ -80,6 +80,23 @@ class Judged:
         return f"{'the metric' if is_first else self.title} of {self.variant.name} on {cell}"
 
 
+@dataclass(frozen=True)
+class Choice(Judged):
+    """The choice of the champion that a variant is reported as, judged by what it learned from."""
+
+    @property
+    def title(self) -> str:
+        return "the choice of the champion"
+
+    @property
+    def evaluation(self) -> str:
+        return f"the choice among the variants of {self.variant.target.name}"
+
+    def on(self, cell: str) -> str:
+        chosen = self.variant.target.select_on
+        return f"the choice on {chosen} of what is reported on {cell}"
+
+
 def route(path: Sequence[Instance], end: str) -> str:
     """A path in words, without the middle where it is long."""
     names = [instance.name for instance in path]
@@ -129,6 +146,33 @@ def overlap(
     )
 
 
+def overlap_of_choice(
+    choice: Choice, cell: str, path: tuple[Instance, ...], rows: int, *, labels: bool
+) -> Finding:
+    """Rows of the evaluated part were read by a fit behind predictions that are compared.
+
+    Args:
+        labels: whether their labels were.
+    """
+    blamed, chosen = path[0], choice.variant.target.select_on
+    what = "labels and features" if labels else "features"
+    reads = "; ".join(f"{fit.name or 'the fit'} read {shown(fit.region)}" for fit in blamed.fits)
+    refit = blamed.stage.fitting.cells != Fitting().cells
+    return Finding(
+        "TRANSITIVE_TAINT",
+        f"{what} of {cell} reach the choice of the champion through `{blamed.name}`, which "
+        f"predictions for {chosen} are made with.",
+        f"the choice is a fit by the metric on {chosen}, and buckets {shown(rows)} of {cell} are "
+        f"among what `{blamed.name}` read ({reads})\npath: {route(path, choice.on(cell))}",
+        f"{_refit(blamed, cell)}."
+        if refit
+        else f"report on test, or on another part that no fit behind the predictions for {chosen} "
+        "has read.",
+        path,
+        rows,
+    )
+
+
 def _refit(blamed: Instance, cell: str) -> str:
     if blamed.stage.fitting.cells != Fitting().cells:
         cells = ", ".join(map(repr, blamed.stage.fitting.cells))
@@ -136,6 +180,20 @@ def _refit(blamed: Instance, cell: str) -> str:
     if cell == "train":
         return "certify test, which no fit has read"
     return f"cross-fit `{blamed.name}`: .cross_fit(5)"
+
+
+def shown_in_sample(judged: Judged, path: tuple[Instance, ...], rows: int) -> Finding:
+    """Rows of test were read by a fit, and nobody asks for a certificate of the metric there."""
+    return Finding(
+        "FIT_OVERLAP",
+        f"`{path[0].name}` was fitted on rows of test, by which {judged.variant.name} is shown and "
+        "compared whatever is certified.",
+        f"a metric there tells how well it remembers\npath: {route(path, judged.on('test'))}",
+        f"{_refit(path[0], 'test')}; to learn from these rows, give them to another part of the "
+        "split.",
+        path,
+        rows,
+    )
 
 
 def transductive(judged: Judged, cell: str, path: tuple[Instance, ...], rows: int) -> Finding:
@@ -263,46 +321,6 @@ def unaligned(judged: Judged, path: tuple[Instance, ...]) -> Finding:
         f"cluster 3 of one fit is not cluster 3 of another\npath: {route(path, judged.evaluation)}",
         "fit it once on train: leave .cross_fit(...) out.",
         path,
-    )
-
-
-def selection(variant: Variant, cell: str, rows: int) -> Finding:
-    """The champion is chosen by the metric that is reported."""
-    chosen = variant.target.select_on
-    return Finding(
-        "SELECTION_ON_TEST",
-        f"the champion is chosen by the metric on {chosen}, and reported by that on {cell}.",
-        f"buckets {shown(rows)} serve both; the best of several is better by luck alone",
-        "choose on a validation part of the split, select_on='validation', or on folds of train, "
-        "select_on='folds'; or report on rows that had no say.",
-        overlap=rows,
-        where=(describe(variant.target),),
-    )
-
-
-def selected_late(
-    variant: Variant, cell: str, rows: int, known: date, first: date, *, later: bool
-) -> Finding:
-    """The champion is chosen by what nobody knew when the evaluated days began.
-
-    Args:
-        rows: those whose metric decides.
-        known: the day by which all their labels are known.
-        first: of the evaluated days.
-        later: whether there are days among them that are not before these.
-    """
-    chosen = variant.target.select_on
-    return Finding(
-        "FUTURE_FIT" if later else "EMBARGO_TOO_SHORT",
-        f"the champion is chosen by the metric on {chosen}, whose labels were known only on "
-        f"{known}, when {cell} had begun on {first}.",
-        "a choice by a metric is a fit on its rows: nobody could have made it then",
-        "choose on earlier rows."
-        if later
-        else "lengthen TimeSplit(embargo=...) to what labels need to be known (label_horizon of "
-        "their source).",
-        overlap=rows,
-        where=(describe(variant.target),),
     )
 
 

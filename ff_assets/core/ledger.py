@@ -3,7 +3,7 @@
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date
 
 from ff_assets.core.buckets import ALL, BUCKETS, bitmap
 from ff_assets.core.fitting import WHOLE, Fit
@@ -22,7 +22,7 @@ from ff_assets.core.leakage import (
     until,
 )
 from ff_assets.core.operations import AggregateOperation, PretrainedOperation, SparkOperation
-from ff_assets.core.split import CUTOFF_BUCKET, Space, TimeSplit
+from ff_assets.core.split import Space, TimeSplit
 
 Label = tuple[Instance, str]  # an instance and the feature of it that is a label
 
@@ -273,10 +273,8 @@ def made_from(instance: Instance, feature: str) -> tuple[str, ...]:
 
 
 def day_of(split: TimeSplit, bucket: int) -> int:
-    """The day of a bucket, as an ordinal of `date`; the last bucket has no last day."""
-    if bucket == BUCKETS - 1:
-        return date.max.toordinal()
-    return (split.first_day + timedelta(days=bucket - CUTOFF_BUCKET)).toordinal()
+    """The last day of a bucket, as an ordinal of `date`; the last bucket has no last day."""
+    return (date.max if bucket == BUCKETS - 1 else split.day(bucket)).toordinal()
 
 
 def _known(instance: Instance, rows: int, delay: int) -> int | None:

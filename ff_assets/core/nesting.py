@@ -12,13 +12,15 @@ the fits that they have, and pass contexts on to what they are applied to.
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from graphlib import TopologicalSorter
+from itertools import takewhile
 from typing import NamedTuple
 
 from ff_assets.core.declare import describe
 from ff_assets.core.errors import DefinitionError
-from ff_assets.core.fitting import deepened
+from ff_assets.core.fitting import deepened, fits_of
 from ff_assets.core.instance import Instance
 
+MAX_FITS = 1000  # of one estimator
 Division = tuple[frozenset[str], int]  # the cells that are divided, and into how many folds
 _Behind = dict[Division, Instance]  # the divisions behind a value, each with one that has it
 
@@ -30,16 +32,20 @@ def nest(instances: Sequence[Instance]) -> None:
         instances: all of a flow, in topological order.
 
     Raises:
-        DefinitionError: a chain of nested estimators has as many stages as folds, or divides rows
-            in two ways, or an aggregate is part of it.
+        DefinitionError: a chain of nested estimators has as many stages as folds, would be fitted
+            too often, or divides rows in two ways, or an aggregate is part of it.
     """
     if not any(instance.is_nested for instance in instances):
         return
     behind = _contextual(instances)
     left_out, readers = _left_out(instances, behind)
     for instance in instances:
-        if instance.is_nested and left_out.get(instance, 0) + 1 >= instance.stage.fitting.count:
-            raise _too_deep(instance, readers)
+        if instance.is_nested:
+            folds, most = instance.stage.fitting.count, left_out.get(instance, 0) + 1
+            if most >= folds:
+                raise _too_deep(instance, readers)
+            if fits_of(folds, most) > MAX_FITS:
+                raise _too_often(instance, readers)
     for instance, most in left_out.items():
         (nested,) = behind[instance].values()
         contexts = (fit.context for fit in deepened(nested.fits, most))
@@ -125,11 +131,34 @@ def _left_out(
 _SHOWN = 8  # a chain may be long
 
 
-def _too_deep(first: Instance, readers: Mapping[Instance, Instance]) -> DefinitionError:
+def _chain(first: Instance, readers: Mapping[Instance, Instance]) -> list[Instance]:
     chain = [first]
     while (reader := readers.get(chain[-1])) is not None:
         chain.append(reader)
-    folds = first.stage.fitting.count
+    return chain
+
+
+def _too_often(first: Instance, readers: Mapping[Instance, Instance]) -> DefinitionError:
+    chain, folds = _chain(first, readers), first.stage.fitting.count
+    counts = [fits_of(folds, depth) for depth in range(1, len(chain) + 1)]
+    more = range(len(chain) + 1, folds)
+    possible = list(takewhile(lambda k: fits_of(k, len(chain)) <= MAX_FITS, more))
+    return DefinitionError(
+        f"`{first.provider.name}` would be fitted {counts[-1]:,} times, which is more than "
+        f"{MAX_FITS:,}.",
+        where=[describe(instance.provider) for instance in chain[:_SHOWN]],
+        why=f"{len(chain)} nested stages with {folds} folds are chained, and each is fitted for "
+        f"every set of up to so many folds as there are stages from it on: {sum(counts):,} fits in "
+        "all.",
+        fix=f"use fewer folds in all of them, at most .cross_fit({possible[-1]}, nested=True), or "
+        "nest fewer stages."
+        if possible
+        else "nest fewer stages, or fit each one on a slice of train: .slices(1, of=2).",
+    )
+
+
+def _too_deep(first: Instance, readers: Mapping[Instance, Instance]) -> DefinitionError:
+    chain, folds = _chain(first, readers), first.stage.fitting.count
     return DefinitionError(
         f"{len(chain)} nested stages are chained, but have only {folds} folds.",
         where=[describe(instance.provider) for instance in chain[:_SHOWN]],

@@ -3,7 +3,7 @@
 import importlib
 import pkgutil
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Set
+from collections.abc import Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass, field
 from functools import cached_property
 from types import ModuleType
@@ -13,7 +13,7 @@ from ff_assets.core.declare import Declaration, Provider, Source, Target, descri
 from ff_assets.core.entities import Entity
 from ff_assets.core.errors import DefinitionError, DuplicateName, nearest
 from ff_assets.core.policy import LeakPolicy
-from ff_assets.core.split import HashSplit, Split
+from ff_assets.core.split import HashSplit, Split, describe_split
 from ff_assets.core.stage import Stage
 
 
@@ -141,10 +141,12 @@ class Project:
         """The project declared by the global names of modules, also inside lists and dicts.
 
         Modules count in the order given, names in the order of their definition. The split is the
-        one that no target names as its own.
+        one that no target names as its own, or the only one that there is.
 
         Raises:
             DuplicateName: several splits or policies on leaks are declared for the whole project.
+            DefinitionError: several splits are declared, each for some targets, and none for the
+                others.
         """
         found: dict[int, Any] = {}
         for module in modules:
@@ -153,18 +155,7 @@ class Project:
                     found.setdefault(id(declaration), declaration)
         declared = list(found.values())
         targets = tuple(d for d in declared if isinstance(d, Target))
-        own = {id(target.split) for target in targets}
-        splits = [d for d in declared if isinstance(d, Split) and id(d) not in own]
         policies = [d for d in declared if isinstance(d, LeakPolicy)]
-        if len(splits) > 1:
-            raise DuplicateName(
-                "the project declares more than one split policy.",
-                where=[(f"{type(split).__name__}(...)", split.location) for split in splits],
-                why="a split that no target names is the project's, for every target without one; "
-                "metrics can be compared only when targets share a split.",
-                fix="keep one of them, and give others to the targets that they are for: "
-                "Target(..., split=...).",
-            )
         if len(policies) > 1:
             raise DuplicateName(
                 "the project declares more than one policy on leaks.",
@@ -176,7 +167,7 @@ class Project:
             sources=tuple(d for d in declared if isinstance(d, Source)),
             stages=tuple(d for d in declared if isinstance(d, Stage)),
             targets=targets,
-            split=splits[0] if splits else HashSplit(),
+            split=_project_split([d for d in declared if isinstance(d, Split)], targets),
             policy=policies[0] if policies else LeakPolicy(),
         )
 
@@ -305,6 +296,33 @@ def _declarations(value: Any) -> Iterator[Any]:
         yield from (item for item in value if isinstance(item, _Collected))
     elif isinstance(value, dict):
         yield from (item for item in value.values() if isinstance(item, _Collected))
+
+
+def _project_split(declared: Sequence[Split], targets: Sequence[Target]) -> Split:
+    """The split of every target that names none."""
+    own = {id(target.split) for target in targets}
+    splits = [split for split in declared if id(split) not in own]
+    if len(splits) > 1:
+        raise DuplicateName(
+            "the project declares more than one split policy.",
+            where=[describe_split(split) for split in splits],
+            why="a split that no target names is the project's, for every target without one; "
+            "metrics can be compared only when targets share a split.",
+            fix="keep one of them, and give others to the targets that they are for: "
+            "Target(..., split=...).",
+        )
+    without = [target for target in targets if target.split is None]
+    if splits or not (declared and without):
+        return splits[0] if splits else HashSplit()
+    if len(set(declared)) > 1:
+        raise DefinitionError(
+            f"target `{without[0].name}` does not say which of {len(set(declared))} splits is its.",
+            where=[describe(without[0]), *map(describe_split, declared)],
+            why="the project's split, for every target without one, is the one that no target "
+            "names; here every split is named by some target.",
+            fix="name one of them, Target(..., split=...), or declare one for all other targets.",
+        )
+    return declared[0]
 
 
 def _check_unique(kind: str, declarations: Iterable[Declaration]) -> None:

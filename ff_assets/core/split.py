@@ -7,9 +7,11 @@ new rows never move old ones. A time split takes the day of the row's event inst
 """
 
 import hashlib
+import json
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from functools import cached_property
 from typing import NamedTuple
 
@@ -56,8 +58,29 @@ class Space(NamedTuple):
     axis: str
 
 
-@dataclass(frozen=True)
-class HashSplit:
+class _Policy(ABC):
+    """What split policies have in common: two that divide rows alike are equal.
+
+    In which words they were declared does not count, nor the order of their cells.
+    """
+
+    @abstractmethod
+    def describe(self) -> dict[str, object]:
+        """The policy as plain values, for fingerprints and metadata."""
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Policy) and self._described == other._described
+
+    def __hash__(self) -> int:
+        return hash(self._described)
+
+    @cached_property
+    def _described(self) -> str:
+        return json.dumps(self.describe(), sort_keys=True)
+
+
+@dataclass(frozen=True, eq=False)
+class HashSplit(_Policy):
     """A split policy: which buckets of keys form which cell.
 
     Args:
@@ -73,24 +96,29 @@ class HashSplit:
     cells: Mapping[str, range] = field(
         default_factory=lambda: {TRAIN: range(800), TEST: range(800, BUCKETS)}
     )
-    location: Location = field(default_factory=caller_location, compare=False, repr=False)
+    location: Location = field(default_factory=caller_location, repr=False)
 
     def __post_init__(self) -> None:
-        ranges = [r for r in self.cells.values() if isinstance(r, range) and r.step > 0]
+        if not isinstance(self.salt, str):
+            raise DefinitionError(
+                f"the salt of the split policy is {self.salt!r}.",
+                where=[("HashSplit(...)", self.location)],
+                why="it is a text that is hashed with every key.",
+                fix=f'write it as one, "{self.salt}".',
+            )
+        cells = self.cells if isinstance(self.cells, Mapping) else {}
+        ranges = [r for r in cells.values() if isinstance(r, range) and r.step > 0]
         buckets = sorted(position for r in ranges for position in r)
-        named = {TRAIN, TEST} <= set(self.cells) <= {TRAIN, VALIDATION, TEST}
+        named = {TRAIN, TEST} <= set(cells) <= {TRAIN, VALIDATION, TEST}
         filled = all(len(r) for r in ranges)
         if not (named and filled) or buckets != list(range(BUCKETS)):
             raise DefinitionError(
                 "the split policy does not divide the buckets into train and test.",
                 where=[("HashSplit(...)", self.location)],
-                why=f"its cells are {dict(self.cells)}.",
+                why=f"its cells are {dict(cells) if cells else repr(self.cells)}.",
                 fix=f"give {TRAIN!r}, {TEST!r} and, if there is one, {VALIDATION!r} ascending "
                 f"ranges that together cover 0 to {BUCKETS - 1}, each once.",
             )
-
-    def __hash__(self) -> int:
-        return hash((self.salt, *self.cells.items()))
 
     @property
     def name(self) -> str:
@@ -124,8 +152,8 @@ class HashSplit:
         }
 
 
-@dataclass(frozen=True)
-class TimeSplit:
+@dataclass(frozen=True, eq=False)
+class TimeSplit(_Policy):
     """A split policy by the time of a row's event: train before a cutoff, test from it on.
 
     A bucket is a day: 500 is the cutoff's, 0 holds all that is 500 days older or more, 999 all
@@ -139,22 +167,34 @@ class TimeSplit:
         cutoff: the first day of test, as `date` or `"2017-10-01"`.
         embargo: how long before the next part a part ends, such as `"30d"`, in whole days; at
             least as long as labels take to be known. Rows in between are in no cell.
-        start: the first day of train; without it, all that is old enough.
+        start: the first day of train, at most 499 days before the cutoff; without it, train has
+            all that is old enough.
         validation: the length of the part on which one of several variants is chosen, such as
             `"14d"`, in whole days; none without it.
 
     Raises:
-        DefinitionError: a date or length of time is none, or train is left empty.
+        DefinitionError: a date or length of time is none, train is left empty, or it begins on a
+            day that has no bucket of its own.
     """
 
     cutoff: date | str
     embargo: timedelta | str = "0d"
     start: date | str | None = None
     validation: timedelta | str = "0d"
-    location: Location = field(default_factory=caller_location, compare=False, repr=False)
+    location: Location = field(default_factory=caller_location, repr=False)
 
     def __post_init__(self) -> None:
-        begin = self.start and self._day(self.start)
+        begin, earliest = None if self.start is None else self._day(self.start), self.day(1)
+        if begin is not None and begin < earliest:
+            raise DefinitionError(
+                f"the time split begins on {begin}, {(self.first_day - begin).days} days before "
+                f"{self.first_day}.",
+                where=self._here,
+                why=f"days are told apart from {earliest} on; what is older is one bucket, so "
+                f"train would have what was before {begin} as well.",
+                fix=f'begin later, start="{earliest}"; or leave `start` out, for a train part '
+                "that has all that is older; or load no rows from before.",
+            )
         if len(self.cells[TRAIN]) == 0:
             between = CUTOFF_BUCKET - self.cells[TRAIN].stop
             raise DefinitionError(
@@ -171,9 +211,13 @@ class TimeSplit:
         return [("TimeSplit(...)", self.location)]
 
     def _day(self, given: date | str) -> date:
+        if isinstance(given, datetime):
+            return given.date()
+        if isinstance(given, date):
+            return given
         try:
-            return date.fromisoformat(given) if isinstance(given, str) else given
-        except ValueError:
+            return date.fromisoformat(given)
+        except (TypeError, ValueError):
             raise DefinitionError(
                 f"{given!r} is no day.",
                 where=self._here,
@@ -244,6 +288,11 @@ class TimeSplit:
 
 
 Split = HashSplit | TimeSplit
+
+
+def describe_split(split: Split) -> tuple[str, Location]:
+    """A split policy and its place, as an error shows them."""
+    return f"{type(split).__name__}(...)", split.location
 
 
 def _word(text: str) -> str:

@@ -170,16 +170,16 @@ class Stage:
                 without this fold, so every stage of a chain is out of sample, and metrics on
                 folds are honest. To be said of every stage of the chain that reads a label. Each
                 one is fitted for more sets of folds than the next: with 5 folds 6 times the last,
-                16 times the one before it, then 26.
+                16 times the one before it, then 26. More than 1,000 fits of a stage are refused.
 
         Raises:
-            DefinitionError: it is no estimator, there are fewer than 2 folds, or they are to be
-                both ordered and nested.
+            DefinitionError: it is no estimator, `folds` is no number from 2 on, or they are to
+                be both ordered and nested.
         """
         self._refuse_unless_estimator("cross_fit")
-        if folds < 2:
+        if not isinstance(folds, int) or folds < 2:
             raise DefinitionError(
-                f"stage `{self.name}` cannot be cross-fitted with {folds} folds.",
+                f"stage `{self.name}` cannot be cross-fitted with {folds!r} folds.",
                 where=self._here,
                 why="a fold's model is fitted on the other folds.",
                 fix="use at least 2; 5 is usual.",
@@ -210,9 +210,9 @@ class Stage:
             DefinitionError: it is no estimator, or there is no such slice.
         """
         self._refuse_unless_estimator("slices")
-        if not 1 <= use <= of:
+        if not (isinstance(use, int) and isinstance(of, int) and 1 <= use <= of):
             raise DefinitionError(
-                f"stage `{self.name}` cannot be fitted on slice {use} of {of}.",
+                f"stage `{self.name}` cannot be fitted on slice {use!r} of {of!r}.",
                 where=self._here,
                 why="slices are counted from 1.",
                 fix="for example .slices(1, of=2) here and .slices(2, of=2) for its reader.",

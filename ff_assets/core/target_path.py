@@ -7,9 +7,10 @@ labels may be known.
 
 It does not where the label is an aggregate itself. Nothing in a declaration says that such a label
 sums up later rows than the output does: both go up to a time of their own, or have none. So of the
-rows that the label sums up, an output must not be made from the same features; nor from sums of
-other features of theirs, unless the source tells features from outcomes by declaring what the label
-sums up as a label.
+rows that the label sums up, an output must not be made from the same features; nor from others of
+theirs, row by row or summed up, unless the source tells features from outcomes by declaring what
+the label sums up as a label. What a row is made of, and what it is a part of, tells of it as well:
+the items of a basket that is summed up, or the basket of items that are.
 """
 
 from collections.abc import Iterator, Sequence
@@ -52,14 +53,24 @@ def _same_events(judged: Judged, truth: tuple[Label, ...], used: Origins) -> Ite
         parts = origins(*summed).of_sources
         if any(_is_declared(part) for part in parts):
             continue  # which tells the outcome from what was known
-        for other in used.of_aggregates:
-            if _rows(other).of.is_within(_rows(summed).of):
-                instance, source = summed[0], parts[0][0].name
-                yield _of_same_events(judged, used.path(other), other[1], instance, source)
+        for other in used.features:
+            if _tells_of(other, _sum(summed)):
+                source = parts[0][0].name
+                yield _of_same_events(judged, used.path(other), other[1], summed[0], source)
                 return
 
 
-def _rows(aggregated: Label) -> AggregateOperation:
+def _tells_of(feature: Label, summed: AggregateOperation) -> bool:
+    """Whether a feature is of rows that an aggregate sums up, of their parts or of their wholes."""
+    if not feature[0].is_source:
+        rows = _sum(feature).of
+        return rows.is_within(summed.of) or summed.of.is_within(rows)
+    entity = feature[0].entity
+    is_whole = summed.of.is_within(entity) and entity.is_below(summed.over)
+    return entity.is_within(summed.of) or is_whole
+
+
+def _sum(aggregated: Label) -> AggregateOperation:
     operation = aggregated[0].stage.operation
     assert isinstance(operation, AggregateOperation)
     return operation
@@ -93,19 +104,27 @@ def _made_from_label(
 def _of_same_events(
     judged: Judged, path: tuple[Instance, ...], feature: str, summed: Instance, of: str
 ) -> Finding:
-    """Output and label sum up the same rows, and nothing says which of them is the outcome.
+    """Output and label are made from the same rows, and nothing says what of them is the outcome.
 
     Args:
-        feature: of the aggregate at the beginning of the path.
+        feature: of the source or aggregate at the beginning of the path.
         summed: the aggregate that the label is, or is made from.
         of: a source of the rows that it sums up.
     """
-    events = path[0].stage.operation.title.removeprefix("aggregate of ")
-    label = judged.variant.target.label
+    first, label = path[0], judged.variant.target.label
+    rows = _sum((summed, "")).of.name
+    if first.is_source:
+        told = f"which is of rows of `{first.entity.name}`, and the label `{label}` sums up " + (
+            "these" if first.entity.name == rows else f"rows of `{rows}`"
+        )
+    else:
+        events = _sum((first, feature)).of.name
+        told = f"which sums up rows of `{events}`, as the label `{label}` does" + (
+            "" if events == rows else f" with rows of `{rows}`"
+        )
     return Finding(
         "TARGET_PATH",
-        f"{judged.title} is made from `{feature}`, which sums up rows of `{events}`, as the label "
-        f"`{label}` does.",
+        f"{judged.title} is made from `{feature}`, {told}.",
         "nothing says that the label is made of later rows, or of what nobody knew yet: what could "
         "be known cannot be told from the outcome\n"
         f"path: {route(path, f'{judged.title} of {judged.variant.name}')}",

@@ -285,8 +285,8 @@ class _Runs:
         labels = {source: dict.fromkeys(source.source.labels) for source in first.sources}
         for variant in first.variants.values():
             label = variant.target.label
-            behind = origins(variant.features[label], label).features if label else ()
-            if len(behind) == 1 and behind[0][0] in labels:  # the label in another form
+            behind = origins(variant.features[label], label).of_sources if label else ()
+            if len(behind) == 1 and behind[0][0] in labels:  # the label in another form, or a sum
                 source, column = behind[0]
                 labels[source][column] = None
         tables = {

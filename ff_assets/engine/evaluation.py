@@ -1,20 +1,20 @@
 """Evaluating a variant: its metrics on the parts of the data."""
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from ff_assets.core.cells import TRAIN, VALIDATION
+from ff_assets.core.cells import TEST, TRAIN, VALIDATION
 from ff_assets.core.certificate import Claim
 from ff_assets.core.fingerprint import Fingerprints
 from ff_assets.core.fitting import WHOLE
 from ff_assets.core.instance import Variant
+from ff_assets.core.ledger import Ledger
 from ff_assets.core.refusals import describe
+from ff_assets.core.requested import deciding, in_sample
+from ff_assets.engine.measurable import required_cells
 from ff_assets.engine.scored import Scored
 from ff_assets.engine.store import Store
 from ff_assets.stats.metrics import NoMetric, evaluate
-
-if TYPE_CHECKING:
-    pass
 
 
 def evaluate_variant(
@@ -28,9 +28,10 @@ def evaluate_variant(
     Returns:
         part -> {"rows": rows with a label, "unlabelled": rows without one, "groups": keys of the
         split among the labelled rows, "metrics": metric -> {"value", "low", "high", "method"}}.
-        Parts are train, test, validation where the split has it and no fit has read it, what is
-        certified, and the folds of a cross-fitted prediction. There are intervals on test, on
-        validation and on what is certified.
+        Parts are train, those of test and validation that no fit behind the prediction has read,
+        what is certified, the folds of a cross-fitted prediction, and what the champion is chosen
+        on. There are intervals on test, on validation and on what is certified. Validation and
+        folds that nobody asks for are left out where there is no metric.
 
     Raises:
         NoMetric: a metric is not defined, for example because a cell has one class only.
@@ -40,13 +41,16 @@ def evaluate_variant(
     assert target.task is not None
     scored = Scored(variant, fingerprints, store)
     parts = {cell: variant.split.bits(cell) for cell in _cells(variant)}
-    required = set(parts)
     folds = (fit for fit in variant.prediction.fits if fit.name != WHOLE and fit.serves)
     parts |= {fit.name: fit.serves for fit in folds}
+    cells = variant.split.cells
+    parts |= {part: rows for part, rows in deciding(variant).items() if part not in cells}
     certified = {claim.verdict.cell: claim.verdict.evaluated for claim in claims}
-    required |= certified.keys()
+    parts |= certified
+    required = {*required_cells(variant), target.select_on, *certified}
+    precise = {TEST, VALIDATION, *certified}
     result: dict[str, Any] = {}
-    for part, buckets in (parts | certified).items():
+    for part, buckets in parts.items():
         rows = scored.part(buckets)
         try:
             metrics = evaluate(
@@ -54,11 +58,11 @@ def evaluate_variant(
                 rows.label,
                 rows.prediction,
                 **rows.scores,
-                interval=part in required - {TRAIN} or part in certified,
+                interval=part in precise,
             )
         except NoMetric as error:
             if part not in required:
-                continue  # a fold that nobody asked for
+                continue
             raise NoMetric(
                 f"`{variant.name}` has no metric on {part}: {error.what}",
                 where=[describe(target)],
@@ -78,11 +82,11 @@ def evaluate_variant(
 
 
 def _cells(variant: Variant) -> Iterator[str]:
-    """The cells of the split that have metrics; one on validation that a fit has read is none."""
-    read = 0
-    for instance in variant.instances:
-        for fit in instance.fits:
-            read |= fit.region
+    """The cells of the split that have metrics; one in sample is no measure of anything.
+
+    What is a label makes no difference to which rows were read.
+    """
+    ledger = Ledger(variant.instances, labels=(), salt="")
     for cell in variant.split.cells:
-        if cell != VALIDATION or not variant.split.bits(cell) & read:
+        if cell == TRAIN or not in_sample(ledger, variant, variant.split.bits(cell)):
             yield cell

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ff_assets.core.buckets import ALL
-from ff_assets.core.cells import CELL
+from ff_assets.core.cells import CELL, stored_with
 from ff_assets.core.certificate import require
 from ff_assets.core.errors import FeatureFlowError, StageError
 from ff_assets.core.fitting import WHOLE
@@ -229,7 +229,14 @@ class Execution:
                 columns=staged.columns,
                 details={
                     "labelled": {label: n[cell] for label, n in staged.labels.items()},
-                    "only": {label: value[cell] for label, value in staged.only.items()},
+                    "labels": {
+                        part: {
+                            label: {"rows": n[part], "only": staged.only[label][part]}
+                            for label, n in staged.labels.items()
+                        }
+                        for part in instance.split.cells
+                        if stored_with(part) == cell
+                    },
                     "keys": staged.keys[cell],
                     "groups": staged.groups[cell],
                     "buckets": {

@@ -11,6 +11,7 @@ from ff_assets.core.cells import TRAIN
 from ff_assets.core.errors import StageError
 from ff_assets.core.fitting import WHOLE, Fit
 from ff_assets.core.instance import Instance
+from ff_assets.core.nesting import lessons
 from ff_assets.core.refusals import describe
 from ff_assets.engine.frames import Frames
 from ff_assets.engine.measurable import refuse_unmeasurable
@@ -20,7 +21,7 @@ from ff_assets.engine.stages import class_name, load_model, missing_fit, refuse_
 from ff_assets.engine.store import Record, Staging, Store, fit_folder, size_of
 
 if TYPE_CHECKING:
-    from pyspark.sql import SparkSession
+    from pyspark.sql import DataFrame, SparkSession
 
 SIDE_BY_SIDE = 4  # Spark jobs of small fits leave cores idle between their tasks
 
@@ -84,7 +85,7 @@ class Models:
             return one.name, model
 
         try:
-            given = observed(instance, instance.fits, rows_by_bucket(training))
+            given = _given(instance, frames, training)
             with ThreadPoolExecutor(SIDE_BY_SIDE, thread_name_prefix="ff-fit") as pool:
                 models = dict(pool.map(fit, instance.fits))
         finally:
@@ -119,3 +120,16 @@ class Models:
                 why=f"all {record.rows} rows of train have a null `{label}`.",
                 fix=f"see how the loader of `{provider.provider.name}` makes `{label}`.",
             )
+
+
+def _given(instance: Instance, frames: Frames, training: "DataFrame") -> dict[str, dict[str, Any]]:
+    """What each fit of an estimator is given, as `observed` tells it."""
+    given = observed(instance, instance.fits, rows_by_bucket(training))
+    label = instance.stage.operation.label
+    reads = {**instance.inputs, **instance.fit_inputs}
+    if label is not None and reads[label] in lessons(instance).remade:
+        # Each fit makes its own labels, and leaves out the rows that get none.
+        for fit in instance.fits:
+            rows = rows_by_bucket(frames.rows_of(instance, fit, training))
+            given |= observed(instance, [fit], rows)
+    return given

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from ff_assets.core.cells import BUCKET, CELL
 from ff_assets.core.entities import Entity
 from ff_assets.core.errors import FeatureFlowError
-from ff_assets.core.fitting import Fit
+from ff_assets.core.fitting import Fit, read_by
 from ff_assets.core.instance import Instance, row_source, sources_behind
 from ff_assets.core.nesting import lessons
 from ff_assets.core.operations import AggregateOperation, PretrainedOperation
@@ -82,18 +82,28 @@ class Frames:
         """What all fits of an estimator read, as far as it is the same for all of them."""
         recipe = self._plan.work[instance].fit_recipe
         assert recipe is not None
-        frame = within(self._together(recipe), instance.split, _union(instance.fits))
+        frame = within(self._together(recipe), instance.split, read_by(instance.fits))
         given = {self.columns(parent)[feature]: None for parent, feature in lessons(instance).given}
         return self._labelled(frame, instance).select(CELL, BUCKET, *given)
 
     def training_of(self, instance: Instance, fit: Fit, training: "DataFrame") -> "DataFrame":
         """What one fit of an estimator reads: its features on labelled rows.
 
+        Args:
+            training: what `training` gives, of which nothing is computed again.
+        """
+        reads = {**instance.inputs, **instance.fit_inputs}
+        columns = {self.columns(parent)[feature]: None for feature, parent in reads.items()}
+        return self.rows_of(instance, fit, training).select(*columns)
+
+    def rows_of(self, instance: Instance, fit: Fit, training: "DataFrame") -> "DataFrame":
+        """The labelled rows that one fit of an estimator reads, with their buckets.
+
         A nested one reads what nested stages upstream make without the folds that it leaves out:
         the rows of every fold get what their models say that have not read this fold either.
 
         Args:
-            training: what `training` gives, of which nothing is computed again.
+            training: as for `training_of`.
         """
         if remade := self._plan.work[instance].remade:
             parts = []
@@ -103,14 +113,10 @@ class Frames:
                     for each in remade:
                         part = self._transform(part, each, rows, fit.context)
                     parts.append(part)
-            frame = self._labelled(_stacked(parts), instance)
-        elif len(instance.fits) > 1:
-            frame = training.where(in_buckets(fit.region))
-        else:
-            frame = training
-        reads = {**instance.inputs, **instance.fit_inputs}
-        columns = {self.columns(parent)[feature]: None for feature, parent in reads.items()}
-        return frame.select(*columns)
+            return self._labelled(_stacked(parts), instance)
+        if len(instance.fits) > 1:
+            return training.where(in_buckets(fit.region))
+        return training
 
     def _labelled(self, frame: "DataFrame", instance: Instance) -> "DataFrame":
         """The rows that have the label that an estimator learns, where the frame has it at all."""
@@ -300,13 +306,6 @@ class Frames:
     def _in(frame: "DataFrame", cells: Iterable[str]) -> "DataFrame":
         wanted = set(cells)
         return frame if wanted.issuperset(CELLS) else frame.where(frame[CELL].isin(*wanted))
-
-
-def _union(fits: Iterable[Fit]) -> int:
-    region = 0
-    for fit in fits:
-        region |= fit.region
-    return region
 
 
 def _stacked(parts: "Iterable[DataFrame]") -> "DataFrame":

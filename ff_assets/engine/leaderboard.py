@@ -13,11 +13,12 @@ from ff_assets.core.errors import DataError
 from ff_assets.core.fingerprint import Fingerprints
 from ff_assets.core.instance import Contest, Variant
 from ff_assets.core.refusals import describe
+from ff_assets.core.requested import deciding
 from ff_assets.engine.scored import Part, Scored
 from ff_assets.engine.store import Store
 from ff_assets.stats.leaderboard import leaderboard
 from ff_assets.stats.metrics import LOSSES, NoMetric
-from ff_assets.stats.paired import Predictions, compare
+from ff_assets.stats.paired import Comparison, Predictions, compare
 
 Evaluations = Mapping[Variant, Mapping[str, Any]]
 
@@ -32,7 +33,8 @@ def compared(
 
     Returns:
         "metric": the first that all variants have; "rows" and "groups": how many rows of test, and
-        keys of the split among them; "method": how differences' intervals were made; "variants":
+        keys of the split among them; "by": the entity that rows belong together by, `None` if each
+        is on its own; "method": how differences' intervals were made; "variants":
         for each its "variant", "value", "low", "high", "verdict", and "difference" to the best
         (`None` for the best itself); "sentence": the same in words; "champion": "variant",
         "label", "part", "value" and "metric" of the one to choose, or `None` if the target selects
@@ -42,7 +44,33 @@ def compared(
         DataError: variants have been evaluated on different rows.
         NoMetric: the part to choose on has no metric.
     """
-    task, metric = contest.target.task, _common_metric(contest, evaluations)
+    metric = _common_metric(contest, evaluations)
+    found = on_the_same_rows(contest, metric, fingerprints, store)
+    board = leaderboard(found, greater_is_better=metric not in LOSSES)
+    champion = _champion(contest, evaluations, metric)
+    names = {variant.label: variant.name for variant in contest.variants}
+    return {
+        "metric": metric,
+        "rows": found.rows,
+        "groups": found.groups,
+        "by": contest.entity.root.name if found.groups < found.rows else None,
+        "method": found.method,
+        "variants": [asdict(row) | {"variant": names[row.variant]} for row in board.rows],
+        "sentence": _sentence(board.sentence, champion) if champion else board.sentence,
+        "champion": champion,
+    }
+
+
+def on_the_same_rows(
+    contest: Contest, metric: str, fingerprints: Fingerprints, store: Store
+) -> Comparison:
+    """Variants compared by their stored predictions on test, by their labels.
+
+    Raises:
+        DataError: they have predictions of different rows.
+        NoMetric: one of them lacks what the metric reads.
+    """
+    task = contest.target.task
     assert task is not None
     parts = {
         variant: Scored(variant, fingerprints, store).part(variant.split.bits(TEST))
@@ -50,25 +78,13 @@ def compared(
     }
     first = parts[contest.variants[0]]
     aligned = {variant: _aligned(contest, variant, first, part) for variant, part in parts.items()}
-    found = compare(
+    return compare(
         task,
         metric,
         first.label,
         {variant.label: Predictions(p.prediction, **p.scores) for variant, p in aligned.items()},
         groups=first.groups if len(set(first.groups)) < len(first.groups) else None,
     )
-    board = leaderboard(found, greater_is_better=metric not in LOSSES)
-    champion = _champion(contest, evaluations, metric)
-    names = {variant.label: variant.name for variant in contest.variants}
-    return {
-        "metric": metric,
-        "rows": found.rows,
-        "groups": len(set(first.groups)),
-        "method": found.method,
-        "variants": [asdict(row) | {"variant": names[row.variant]} for row in board.rows],
-        "sentence": _sentence(board.sentence, champion) if champion else board.sentence,
-        "champion": champion,
-    }
 
 
 def _common_metric(contest: Contest, evaluations: Evaluations) -> str:
@@ -106,7 +122,7 @@ def _aligned(contest: Contest, variant: Variant, first: Part, part: Part) -> Par
 def _champion(contest: Contest, evaluations: Evaluations, metric: str) -> dict[str, Any] | None:
     """The variant with the best metric on the part that the target selects on."""
     part = contest.target.select_on
-    if part is None:
+    if part is None or len(contest.variants) == 1:  # one of one is no choice
         return None
     values = {v: _value_on(part, metric, v, evaluations[v]["cells"]) for v in contest.variants}
     best = (min if metric in LOSSES else max)(values, key=values.__getitem__)
@@ -124,7 +140,7 @@ def _value_on(part: str, metric: str, variant: Variant, cells: Mapping[str, Any]
     if part in cells:
         value: float = cells[part]["metrics"][metric]["value"]
         return value
-    folds = [cells[fit.name] for fit in variant.prediction.fits if fit.name in cells]
+    folds = [cells[name] for name in deciding(variant) if name in cells]
     if not folds:
         raise NoMetric(
             f"`{variant.name}` has no metric on any of its folds, so no champion can be chosen.",

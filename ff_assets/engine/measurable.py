@@ -2,10 +2,11 @@
 
 from collections.abc import Collection, Iterable
 
+from ff_assets.core.cells import TEST, TRAIN, stored_with
 from ff_assets.core.fingerprint import Fingerprints
 from ff_assets.core.instance import Instance, Variant
 from ff_assets.core.refusals import describe
-from ff_assets.core.steps import CELLS, Kind, Step, rows_of
+from ff_assets.core.steps import Kind, Step, rows_of
 from ff_assets.engine.store import Store
 from ff_assets.stats.metrics import NoMetric, too_few_labels
 
@@ -15,6 +16,13 @@ def label_source(variant: Variant) -> Instance | None:
     label = variant.target.label
     truth = variant.features[label] if label is not None else None
     return truth if truth is not None and truth.is_source else None
+
+
+def required_cells(variant: Variant) -> list[str]:
+    """The cells of the split that have to have a metric; validation only if it is asked for."""
+    target = variant.target
+    asked = {TRAIN, TEST, target.select_on, *target.certify}
+    return [cell for cell in variant.split.cells if cell in asked]
 
 
 def refuse_unmeasurable(
@@ -32,7 +40,7 @@ def refuse_unmeasurable(
         todo: the steps that the run does.
 
     Raises:
-        NoMetric: a cell of each such variant has no label, or one and the same in all rows.
+        NoMetric: a part of each such variant has no label, or one and the same in all rows.
     """
     errors = []
     for variant in variants:
@@ -57,15 +65,15 @@ def _no_metric(variant: Variant, fingerprints: Fingerprints, store: Store) -> No
     source, label = label_source(variant), variant.target.label
     if source is None or label is None:
         return None
-    for cell in CELLS:
-        record = store.table(fingerprints[source], cell)
+    for part in required_cells(variant):
+        record = store.table(fingerprints[source], stored_with(part))
         if record is None:
             continue
-        rows, only = record.details["labelled"][label], record.details["only"][label]
-        if not rows or only is not None:
-            error = too_few_labels(rows, only)
+        found = record.details["labels"][part][label]
+        if not found["rows"] or found["only"] is not None:
+            error = too_few_labels(found["rows"], found["only"])
             return NoMetric(
-                f"`{variant.name}` has no metric on {cell}: {error.what}",
+                f"`{variant.name}` has no metric on {part}: {error.what}",
                 where=[describe(variant.target), describe(source.provider)],
                 why=error.why,
                 fix=error.fix,

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 from ff_assets.core.buckets import bitmap, describe, ranges
 from ff_assets.core.cells import BUCKET
 from ff_assets.core.errors import StageError
-from ff_assets.core.fitting import Fit
+from ff_assets.core.fitting import Fit, read_by
 from ff_assets.core.instance import Instance
 from ff_assets.core.refusals import describe as declaration
 from ff_assets.core.split import Split, TimeSplit
@@ -41,10 +41,7 @@ def observed(
     Raises:
         StageError: there are rows that no fit may read, or none for one of them.
     """
-    given = bitmap(counted)
-    declared = 0
-    for fit in fits:
-        declared |= fit.region
+    given, declared = bitmap(counted), read_by(fits)
     if given & ~declared:
         raise _undeclared(instance, declared, counted)
     found = {}

@@ -81,13 +81,19 @@ def history_cells(instance: Instance, cells: Collection[str]) -> Collection[str]
 
 
 class Inventory:
-    """What exists of a flow's results, for given fingerprints."""
+    """What exists of a flow's results.
+
+    Attributes:
+        fingerprints: by which it is looked for.
+        store: where.
+        tables: the instances whose rows are stored.
+    """
 
     def __init__(self, flow: Flow, fingerprints: Fingerprints, store: Store) -> None:
         self.tables = table_instances(flow)
+        self.fingerprints = fingerprints
+        self.store = store
         self._flow = flow
-        self._fingerprints = fingerprints
-        self._store = store
 
     @cached_property
     def claims(self) -> Mapping[Variant, tuple[Claim, ...]]:
@@ -97,27 +103,27 @@ class Inventory:
     def fingerprint(self, step: Step) -> str:
         """The fingerprint under which a step's result is kept."""
         if step.has_cells or step.kind is Kind.MODEL:
-            return self._fingerprints[step.instance]
+            return self.fingerprints[step.instance]
         if step.kind is Kind.LEADERBOARD:
             evaluations = [self.fingerprint(evaluation) for evaluation in step.parents()]
-            return self._fingerprints.of_leaderboard(evaluations, step.contest.target.select_on)
+            return self.fingerprints.of_leaderboard(evaluations, step.contest.target.select_on)
         claimed = digest([claim.digest for claim in self.claims[step.variant]])
         if step.kind is Kind.EVALUATION:
-            return self._fingerprints.of_evaluation(step.variant, claimed)
-        return self._fingerprints.of_registration(step.variant, claimed)
+            return self.fingerprints.of_evaluation(step.variant, claimed)
+        return self.fingerprints.of_registration(step.variant, claimed)
 
     def find(self, step: Step, cells: Collection[str] = CELLS) -> dict[str, Record]:
         """The records of a step's results that exist, by cell ("" for the whole)."""
         fingerprint = self.fingerprint(step)
         found: dict[str, Record | None]
         if step.kind is Kind.MODEL:
-            found = {"": self._store.model(fingerprint)}
+            found = {"": self.store.model(fingerprint)}
         elif not step.has_cells:
-            found = {"": self._store.note(step.kind, fingerprint)}
+            found = {"": self.store.note(step.kind, fingerprint)}
         elif step.instance in self.tables:
-            found = {cell: self._store.table(fingerprint, cell) for cell in cells}
+            found = {cell: self.store.table(fingerprint, cell) for cell in cells}
         else:
-            found = {cell: self._store.note(f"views/{cell}", fingerprint) for cell in cells}
+            found = {cell: self.store.note(f"views/{cell}", fingerprint) for cell in cells}
         return {cell: record for cell, record in found.items() if record is not None}
 
 

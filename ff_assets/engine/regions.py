@@ -1,9 +1,10 @@
 """Rows by their buckets: which one a row is in, what a fit reads, and what a model serves."""
 
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from ff_assets.core.buckets import ALL, BUCKETS, ranges
-from ff_assets.core.cells import BUCKET, CELL, TEST, TRAIN
+from ff_assets.core.cells import BUCKET, CELL, stored_with
 from ff_assets.core.split import CUTOFF_BUCKET, HEX_DIGITS, SEPARATOR, Split, TimeSplit
 from ff_assets.core.steps import CELLS
 
@@ -34,14 +35,16 @@ def bucket_column(by: "Column", split: Split) -> "Column":
 def cell_column(by: "Column", split: Split) -> "Column":
     """The cell that a row is stored with; null where `by` is.
 
-    What is not test is stored with train, also the embargo of a time split and what lies before
-    its start: later rows have such rows as their history. They are kept out of fits and metrics by
-    their buckets.
+    Each cell's rows go where `stored_with` says, and so do those in no cell, such as the embargo of
+    a time split and what lies before its start.
     """
     from pyspark.sql import functions as F
 
     bucket = bucket_column(by, split)
-    return F.when(among(bucket, split.cells[TEST]), TEST).when(bucket.isNotNull(), TRAIN)
+    stored = F.when(bucket.isNotNull(), stored_with(""))
+    for cell, buckets in split.cells.items():
+        stored = F.when(among(bucket, buckets), stored_with(cell)).otherwise(stored)
+    return stored
 
 
 def among(bucket: "Column", buckets: range) -> "Column":
@@ -50,13 +53,15 @@ def among(bucket: "Column", buckets: range) -> "Column":
     return between & ((bucket - buckets.start) % buckets.step == 0)
 
 
+@lru_cache(maxsize=64)
 def stored_bits(split: Split, cell: str) -> int:
-    """The buckets whose rows are stored with a cell.
-
-    Rows in no cell, such as those of an embargo, are stored with train: later rows have them as
-    their history. No fit and no metric reads them.
-    """
-    return split.bits(TEST) if cell == TEST else ALL & ~split.bits(TEST)
+    """The buckets whose rows are stored with a cell."""
+    found, rest = 0, ALL
+    for each in split.cells:
+        rest &= ~split.bits(each)
+        if stored_with(each) == cell:
+            found |= split.bits(each)
+    return found | rest if stored_with("") == cell else found
 
 
 def within(frame: "DataFrame", split: Split, buckets: int) -> "DataFrame":

@@ -31,8 +31,9 @@ class StagedSource:
         rows: cell -> number of rows stored with it.
         buckets: bucket -> number of rows, for buckets that have any.
         groups: cell -> number of keys of the root entity with rows in it.
-        labels: label -> cell -> number of rows in it that have the label.
-        only: label -> cell -> the label that all of these rows have, if it is one number.
+        labels: label -> cell of the split, validation as well -> number of rows in it that have
+            the label.
+        only: label -> the same -> the label that all of these rows have, if it is one number.
         keys: cell -> a digest of the keys, foreign keys and times stored with it that does not
             depend on their order.
         columns: column -> Spark SQL type, without bucket and cell.
@@ -156,12 +157,12 @@ def checked(source: Source, split: Split, rows: "DataFrame", directory: Path) ->
         buckets={row[BUCKET]: row["rows"] for row in counted},
         groups=groups or filled,
         labels={
-            label: {cell: sum(row[f"label {label}"] for row in inside[cell]) for cell in CELLS}
+            label: {cell: sum(row[f"label {label}"] for row in inside[cell]) for cell in inside}
             for label in source.labels
         },
         only={
             label: {
-                cell: _only(inside[cell], label) if label in numbers else None for cell in CELLS
+                cell: _only(inside[cell], label) if label in numbers else None for cell in inside
             }
             for label in source.labels
         },

@@ -10,7 +10,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from ff_assets.core.errors import nearest
 from ff_assets.registry import RegistryError
-from ff_assets.registry.publish import CERTIFICATE_TAG, GRADE_TAG, VARIANT_TAG, has_model
+from ff_assets.registry.publish import (
+    CERTIFICATE_TAG,
+    FINGERPRINT_TAG,
+    GRADE_TAG,
+    VARIANT_TAG,
+    has_model,
+)
 from ff_assets.registry.runs import MlflowRuns
 
 if TYPE_CHECKING:
@@ -47,6 +53,7 @@ class Version:
         target: the registered model.
         number: counted from 1.
         variant: of the target.
+        fingerprint: identifies what it was computed from.
         digest: that of its certificate, as it was when it was registered; empty without one.
         grade: of that certificate.
         run_id: its MLflow run; empty if it has none.
@@ -59,6 +66,7 @@ class Version:
     target: str
     number: int
     variant: str
+    fingerprint: str
     digest: str
     grade: str
     run_id: str
@@ -71,6 +79,7 @@ class Version:
             target=version.name,
             number=int(version.version),
             variant=version.tags.get(VARIANT_TAG, ""),
+            fingerprint=version.tags.get(FINGERPRINT_TAG, ""),
             digest=version.tags.get(CERTIFICATE_TAG, ""),
             grade=version.tags.get(GRADE_TAG, ""),
             run_id=version.run_id or "",

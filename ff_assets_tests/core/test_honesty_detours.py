@@ -107,8 +107,3 @@ def test_by_time_no_row_is_carried_to_a_row_of_another_time() -> None:
     action = estimator("action", ["amount", "x"], label="amount")
     with pytest.raises(DefinitionError, match="reads features of `basket` and `household`"):
         codes(action, label="amount", split=split)
-
-
-def test_folds_that_nobody_makes_cannot_be_selected_on() -> None:
-    with pytest.raises(DefinitionError, match="selects on folds that there are not"):
-        codes(estimator("action", ["x"], label="y"), select_on="folds")

@@ -1,5 +1,6 @@
 """Declarations that are right alone and wrong together are refused with all their places."""
 
+from datetime import date, datetime, timedelta
 from types import ModuleType
 
 import pytest
@@ -123,6 +124,55 @@ def test_the_split_that_no_target_names_is_the_projects():
     assert Project.collect([module]).split is module.by_key
 
 
+def test_a_split_that_one_target_names_is_that_of_the_others_if_there_is_no_other():
+    module = ModuleType("flows")
+    module.texts, module.mine = texts, HashSplit("team")
+    module.one = Target("one", outputs=["text"], split=module.mine)
+    module.two = Target("two", outputs=["text"])
+    project = Project.collect([module])
+    assert project.split is module.mine
+    assert len(infer(project).instances) == 1  # which both targets share
+
+
+def test_a_target_without_a_split_where_others_name_theirs():
+    module = ModuleType("flows")
+    module.texts, module.mine, module.months = texts, HashSplit("team"), TimeSplit("2017-05-01")
+    module.one = Target("one", outputs=["text"], split=module.mine)
+    module.two = Target("two", outputs=["text"], split=module.months)
+    module.three = Target("three", outputs=["text"])
+    error = refused(DefinitionError, lambda: Project.collect([module]))
+    assert error.what == "target `three` does not say which of 2 splits is its."
+    assert [thing for thing, _ in error.where] == [
+        "target 'three'",
+        "HashSplit(...)",
+        "TimeSplit(...)",
+    ]
+    module.rest = HashSplit()
+    assert Project.collect([module]).split is module.rest
+
+
+def test_one_split_in_other_words_is_one_split():
+    cells = {"train": range(800), "test": range(800, 1000)}
+    by_key = HashSplit(cells=cells), HashSplit(cells=dict(reversed(cells.items())))
+    by_time = (
+        TimeSplit("2017-05-01", "7d", start="2017-01-01", validation="1d"),
+        TimeSplit(date(2017, 5, 1), timedelta(days=7), date(2017, 1, 1), timedelta(hours=20)),
+        TimeSplit(datetime(2017, 5, 1, 12), timedelta(weeks=1), "2017-01-01", "24h"),
+    )
+    sold = Source(
+        "sold",
+        entity=Entity("sale", key="id", time="at"),
+        load=len,
+        features={"text": "string"},
+    )
+    for splits in (by_key, by_time):
+        assert len(set(splits)) == 1
+        given = enumerate(splits)
+        targets = tuple(Target(f"t{n}", outputs=["text"], split=split) for n, split in given)
+        assert len(infer(Project((sold,), (), targets)).instances) == 1
+    assert by_time[0] != TimeSplit("2017-05-01", "8d", start="2017-01-01", validation="1d")
+
+
 def test_two_splits_that_would_have_one_name():
     def project(*splits: HashSplit | TimeSplit) -> Project:
         first, second = (Target(f"t{n}", ["text"], split=split) for n, split in enumerate(splits))
@@ -152,11 +202,35 @@ def test_two_splits_that_would_have_one_name():
         {"train": range(800), "validation": range(800, 800), "test": range(800, 1000)},
         {"train": range(800), "test": range(999, 799, -1)},
         {"train": range(800), "test": list(range(800, 1000))},
+        ["train", "test"],
+        {},
+        None,
     ],
 )
 def test_split_that_does_not_divide(cells: dict[str, range]):
     error = refused(DefinitionError, lambda: HashSplit(cells=cells))
     assert "HashSplit(cells=cells)" in lines(error)[0]
+    assert str(cells) in error.why
+
+
+def test_a_salt_is_a_text():
+    assert 'write it as one, "7"' in refused(DefinitionError, lambda: HashSplit(7)).fix
+
+
+@pytest.mark.parametrize("day", [20170501, "1 May", None])
+def test_a_cutoff_is_a_day(day: object):
+    assert repr(day) in refused(DefinitionError, lambda: TimeSplit(day)).what
+
+
+def test_train_does_not_begin_before_days_are_told_apart():
+    """All that is 500 days older than the cutoff, or more, is one bucket."""
+    for start in ("2010-01-01", "2015-12-18"):
+        error = refused(DefinitionError, lambda: TimeSplit("2017-05-01", start=start))  # noqa: B023
+        assert start in error.what
+        assert 'start="2015-12-19"' in error.fix
+    split = TimeSplit("2017-05-01", start="2015-12-19")
+    assert split.bucket(date(2015, 12, 19)) in split.cells["train"]
+    assert split.bucket(date(2015, 12, 18)) not in split.cells["train"]
 
 
 # What cannot be derived

@@ -142,6 +142,42 @@ def test_a_row_does_not_predict_the_sum_that_it_is_part_of() -> None:
     assert (leaky.code, path(leaky)) == ("TARGET_PATH", ["baskets", "doubled", "action"])
 
 
+def test_items_are_not_predicted_from_the_baskets_that_they_are_in() -> None:
+    baskets, items = sums(household, amount=["sum"]), sums(household, item, price=["sum"])
+    leaky = judged(baskets, items, estimator("action", ["amount_sum"]), label="price_sum")
+    assert (leaky.code, path(leaky)) == ("TARGET_PATH", ["basket_of_household", "action"])
+    assert "rows of `basket`, as the label `price_sum` does with rows of `item`" in (
+        leaky.refusals[0].text
+    )
+    row = estimator("action", ["amount"])
+    whole = judged(items, row, label="price_sum", entity=basket)
+    assert (whole.code, path(whole)) == ("TARGET_PATH", ["baskets", "action"])
+    known = estimator("action", ["size"])
+    assert is_clean(judged(items, known, label="price_sum", entity=basket))
+
+
+@pytest.mark.parametrize(("feature", "of"), [("amount", basket), ("won", basket), ("price", item)])
+def test_nor_do_rows_predict_the_sum_of_some_of_them(feature: str, of: Entity) -> None:
+    """A label by kinds is made from two features, of which one alone tells it already."""
+    wins = aggregates(
+        "wins", of=basket, to=household, measures={"amount": ["sum"]}, pivot={"won": ["1"]}
+    )
+    model = estimator("action", [feature])
+    leaky = judged(wins, model, label="amount_sum_1", entity=of)
+    assert (leaky.code, path(leaky)[-1]) == ("TARGET_PATH", "action")
+    assert "which is of rows of" in leaky.refusals[0].text
+    assert judged(wins, estimator("action", ["amount_sum"]), label="amount_sum_1").code
+    other = judged(wins, estimator("action", ["discount"]), label="amount_sum_1", entity=basket)
+    assert other.code == "TARGET_PATH"
+
+
+def test_rows_may_predict_an_outcome_that_their_source_declares() -> None:
+    wins = sums(household, won=["max"])
+    told = {"label": "won_max", "outcome": "won", "entity": basket}
+    assert is_clean(judged(wins, estimator("action", ["discount"]), **told))
+    assert judged(wins, estimator("action", ["won"]), **told).code == "TARGET_PATH"
+
+
 # Outputs beside the prediction
 
 

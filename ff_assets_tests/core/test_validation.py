@@ -116,8 +116,10 @@ def test_fitted_on_validation():
 
 def test_no_choice_is_made_by_what_was_learned_by_heart():
     refit = one.fit_on("train", "validation")
-    with pytest.raises(DefinitionError, match="selects on validation, which `by_age`"):
-        verdicts(refit, two, split=BY_KEY, select_on="validation")
+    found = verdicts(refit, two, split=BY_KEY, select_on="validation")
+    assert [v.code for v in found] == ["SELECTION_IN_SAMPLE", ""]
+    assert path(found[0]) == ["by_age"]
+    assert "as a target with one variant" in found[0].refusals[0].fix
     assert is_clean(verdict(refit, split=BY_KEY, select_on="validation"))
 
 
@@ -132,7 +134,7 @@ def test_a_split_without_validation_says_how_to_get_one():
         with pytest.raises(DefinitionError) as caught:
             verdicts(one, two, **asked)
         assert "validation='30d'" in caught.value.fix
-    with pytest.raises(DefinitionError, match="unknown cell 'validation'"):
+    with pytest.raises(DefinitionError, match="'validation', which is no cell"):
         verdicts(one.fit_on("train", "validation"))
 
 
