@@ -7,13 +7,14 @@ from ff_assets.core.aggregate import aggregate, aggregates
 from ff_assets.core.declare import Source, Target
 from ff_assets.core.entities import Entity
 from ff_assets.core.operations import Attested
-from ff_assets.core.policy import LeakPolicy
+from ff_assets.core.policy import Governance, LeakPolicy
 from ff_assets.core.split import HashSplit, TimeSplit
 from ff_assets.core.stage import Stage, feature, pretrained, stage
 
 __all__ = [
     "Attested",
     "Entity",
+    "Governance",
     "HashSplit",
     "LeakPolicy",
     "Source",

@@ -25,7 +25,7 @@ from typing import Any
 from mlflow import MlflowClient
 from mlflow.models import Model, ModelSignature
 
-from ff_assets.core.certificate import digest
+from ff_assets.core.certificate import FORMAT, digest
 from ff_assets.core.errors import FeatureFlowError
 from ff_assets.registry.move_log import Book, MoveLog
 from ff_assets.registry.promotion import Moved, promote
@@ -138,7 +138,7 @@ def make_certificate(target: str, variant: str, auc: float, **changes: Any) -> d
         "variant": variant,
         "cell": "test",
         "selected_on": None,
-        "format": 1,
+        "format": FORMAT,
         "metrics": {"auc": {"value": auc, "low": None, "high": None}},
         "reads": None,
         "evaluation": "f00d",

@@ -7,10 +7,11 @@ own and prints what was materialised.
 import json
 import os
 import sys
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, ClassVar
 
 import dagster as dg
@@ -19,8 +20,16 @@ from mlflow import MlflowClient
 from pyspark.sql import SparkSession
 
 from ff_assets.assets.build import resources, spark_config
-from ff_assets.assets.jobs import ALL_CELLS, EVERYTHING, fit_jobs
+from ff_assets.assets.jobs import (
+    ALL_CELLS,
+    ALL_THERE_IS,
+    EVERYTHING,
+    fit_jobs,
+    predict_job_name,
+    predict_jobs,
+)
 from ff_assets.assets.op import flow_assets
+from ff_assets.assets.predictions import prediction_assets
 from ff_assets.assets.resources import SparkResource
 from ff_assets.assets.specs import asset_key
 from ff_assets.core.fingerprint import Fingerprints
@@ -94,6 +103,29 @@ class Home:
     ) -> "Ran":
         """Run a project, or the assets of these paths, as one Dagster run in this process."""
         flow = infer(project)
+        tags = ALL_CELLS if set(cells) == set(CELLS) else {}
+        if len(cells) == 1:
+            tags = {"dagster/partition": next(iter(cells))}
+        keys = [asset_key(step) for step in steps_of(flow)]
+        selected = [k for k in keys if only is None or "/".join(k.path) in only]
+        return self._execute(flow, EVERYTHING, tags, tracking_uri, asset_selection=selected)
+
+    def predict(self, project: Project, target: str, alias: str = "staging") -> "Ran":
+        """Run the job that predicts with the model behind an alias."""
+        return self._execute(infer(project), predict_job_name(target, alias))
+
+    def run_all_there_is(self, project: Project) -> "Ran":
+        """Run all assets, as "Materialize all" of the whole graph does."""
+        return self._execute(infer(project), ALL_THERE_IS, ALL_CELLS)
+
+    def _execute(
+        self,
+        flow: Flow,
+        job: str,
+        tags: Mapping[str, str] = MappingProxyType({}),
+        tracking_uri: str | None = None,
+        **more: Any,
+    ) -> "Ran":
         settings = Settings(
             home=self.store_root.parent,
             dagster_home=self.mlflow,
@@ -104,22 +136,18 @@ class Home:
             java=self.store_root.parent,
         )
         definitions = dg.Definitions(
-            assets=[flow_assets(flow)],
-            jobs=fit_jobs(flow),
+            assets=[flow_assets(flow), *prediction_assets(flow)],
+            jobs=[*fit_jobs(flow), *predict_jobs(flow)],
             resources=resources(settings) | {"spark": WatchedSpark(spark_config=SPARK)},
             executor=dg.in_process_executor,
         )
-        tags = ALL_CELLS if set(cells) == set(CELLS) else {}
-        if len(cells) == 1:
-            tags = {"dagster/partition": next(iter(cells))}
-        keys = [asset_key(step) for step in steps_of(flow)]
         WatchedSpark.asked.clear()
-        result = definitions.resolve_job_def(EVERYTHING).execute_in_process(
+        result = definitions.resolve_job_def(job).execute_in_process(
             instance=self.instance,
             raise_on_error=False,
-            tags=tags,
+            tags=dict(tags),
             run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
-            asset_selection=[k for k in keys if only is None or "/".join(k.path) in only],
+            **more,
         )
         return Ran(result, self.instance, asked_for_spark=bool(WatchedSpark.asked))
 

@@ -39,7 +39,7 @@ FLOW = """
     review = Entity("review", key="review_id")
     reviews = Source(
         "reviews",
-        entity=review,
+        entity=review, owner="team:nlp",
         load=lambda spark: spark.read.parquet(str(FILE)),
         features={"text": "string", "is_positive": "double"},
         labels=["is_positive"],
@@ -54,7 +54,9 @@ FLOW = """
         predictionCol="sentiment",
         maxIter=2,
     )
-    target = Target("sentiment", outputs=["sentiment"], label="is_positive", task="binary")
+    target = Target(
+        "sentiment", outputs=["sentiment"], label="is_positive", task="binary", owner="team:nlp"
+    )
 """
 
 
@@ -226,9 +228,9 @@ def test_what_hangs_on_data_that_were_not_read_is_unknown(
     """Whether it can be reused; what hangs on other data is planned as ever."""
     fork, _, _ = ran_fork
     more = """
-        other = Source("other", entity=review, load=len, features={"line": "string"})
+        other = Source("other", entity=review, load=len, features={"line": "x"}, owner="team:nlp")
         other_tokens = stage(RegexTokenizer, inputCol="line", outputCol="other_tokens")
-        other_target = Target("other_target", outputs=["other_tokens"])
+        other_target = Target("other_target", outputs=["other_tokens"], owner="team:nlp")
     """
     fork.write_flow(textwrap.dedent(FLOW) + textwrap.dedent(more))
     try:
@@ -280,7 +282,7 @@ def test_a_step_is_reused_if_all_of_its_cells_are() -> None:
             (Target("texts", outputs=["text"]),),
         )
     )
-    ran = Ran(flow, ("texts",), "f00d")
+    ran = Ran(flow, ("texts",))
     for seconds, reused in ((7.0, True), (2.0, False), (3.0, False)):
         ran.add(dg.AssetKey(["sources", "texts"]), {"seconds": seconds, "reused": reused})
     for seconds in (5.0, 6.0):

@@ -26,6 +26,7 @@ FLOW = textwrap.dedent(
         labels=["is_positive"],
         label_horizon="7d",
         version="1",
+        owner="team:nlp",
     )
     tokens = stage(RegexTokenizer, inputCol="text", outputCol="tokens")
     vector = stage(HashingTF, inputCol="tokens", outputCol="vector")
@@ -43,7 +44,9 @@ FLOW = textwrap.dedent(
         labelCol="is_positive",
         predictionCol="sentiment",
     )
-    judgement = Target("judgement", outputs=["sentiment"], label="is_positive", task="binary")
+    judgement = Target(
+        "judgement", outputs=["sentiment"], label="is_positive", task="binary", owner="team:nlp"
+    )
     """
 )
 LATER = textwrap.dedent(
@@ -55,6 +58,7 @@ LATER = textwrap.dedent(
         task="binary",
         choose={"signals": ["bare"]},
         split=TimeSplit("2024-03-01", embargo="10d", start="2024-01-01"),
+        owner="team:nlp",
     )
     """
 )
@@ -178,7 +182,7 @@ def test_a_name_of_a_target_and_a_feature_is_both(folded: Fork) -> None:
 
 
 def test_a_target_without_label_has_no_metric(folded: Fork) -> None:
-    scores = 'scores = Target("scores", outputs=["mood"])\n'
+    scores = 'scores = Target("scores", outputs=["mood"], owner="team:nlp")\n'
     folded.write_flow(FLOW.replace("FITTING", FOLDS) + scores)
 
     explained, checked = folded.ff("why", "scores"), folded.ff("check")

@@ -30,6 +30,7 @@ FLOW = """
         features={"text": "string", "is_positive": "double"},
         labels=["is_positive"],
         version="1",
+        owner="team:tests",
     )
     tokens = stage(RegexTokenizer, inputCol="text", outputCol="tokens")
     vector = stage(HashingTF, inputCol="tokens", outputCol="vector", numFeatures=32)
@@ -37,7 +38,7 @@ FLOW = """
         LogisticRegression, featuresCol="vector", labelCol="is_positive", predictionCol="sentiment"
     )
     targets = [
-        Target(name, outputs=["sentiment"], label="is_positive", task="binary")
+        Target(name, outputs=["sentiment"], label="is_positive", task="binary", owner="team:tests")
         for name in ("promoted", "refused", "raced", "outside", "early", "broken")
     ]
 """
@@ -120,7 +121,8 @@ def test_promote_rollback_and_their_ledger(store: Registry, ff: Command) -> None
     assert "ok  signature" in done.out
     told = ff("promote", "promoted", "--version", "3", *to, "--reason", "better", "--json").json
     assert (told["from"], told["to"], told["why"], told["override"]) == (2, 3, "better", "")
-    assert [gate["name"] for gate in told["gates"]] == ["certificate", "model", "signature"]
+    gates = [gate["name"] for gate in told["gates"]]
+    assert gates == ["certificate", "model", "signature", "not worse"]
     back = ff("rollback", "promoted", "--reason", "slow")
     assert (back.code, "production of promoted: 3 → 2" in back.out) == (0, True)
     assert store.holder("promoted") == 2
@@ -152,7 +154,7 @@ def test_failed_gates_end_with_1_and_an_override_is_shown(store: Registry, ff: C
     assert "signature: it reads 'words', which scoring does not give." in refused.err
     plain = ff(*promote, "--json")
     assert (plain.code, plain.json["error"]) == (1, "GateFailed")
-    assert [gate["passed"] for gate in plain.json["gates"]] == [True, True, False]
+    assert [gate["passed"] for gate in plain.json["gates"]] == [True, True, False, True]
     done = ff(*promote, "--override", "scoring is elsewhere")
     assert (done.code, "overridden: scoring is elsewhere" in done.out) == (0, True)
     shown = " ".join(ff("ledger", "refused").out.split())
@@ -220,3 +222,19 @@ def test_a_rollback_and_a_ledger_need_no_declarations(
     missing = ff("ledger", "brokem")
     assert missing.code == 1
     assert "nearest existing names: broken" in missing.err
+
+
+def test_without_a_model_behind_the_alias_predict_ends_well(ff: Command) -> None:
+    shown = ff("predict", "raced", "--alias", "staging")
+    told = ff("predict", "raced", "--json")
+    unknown = ff("predict", "race")
+
+    assert (shown.code, told.code, unknown.code) == (0, 0, 1), shown.err
+    assert "promote one with: ff promote raced --to staging" in shown.err
+    assert "no model is staging for raced yet: nothing was predicted" in shown.out
+    assert (told.json["status"], told.json["alias"], told.json["rows"]) == (
+        "SUCCESS",
+        "production",
+        None,
+    )
+    assert "there is no target `race`" in unknown.err

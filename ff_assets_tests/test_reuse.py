@@ -58,6 +58,7 @@ def behind_signals(variant: str) -> set[str]:
         f"features/sentiment__{variant}",
         f"evaluations/sentiment__{variant}_evaluation",
         f"registry/sentiment__{variant}_registered",
+        "leaderboards/sentiment_leaderboard",
     }
 
 

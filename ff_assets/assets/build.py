@@ -8,8 +8,9 @@ from typing import Any
 import dagster as dg
 
 from ff_assets.assets.edges import Asset, check_edges
-from ff_assets.assets.jobs import fit_jobs
+from ff_assets.assets.jobs import fit_jobs, predict_jobs
 from ff_assets.assets.op import flow_assets
+from ff_assets.assets.predictions import prediction_assets
 from ff_assets.assets.resources import MlflowResource, SparkResource, StoreResource
 from ff_assets.core.flow import infer
 from ff_assets.core.project import Project
@@ -33,11 +34,11 @@ def build_definitions(
         LeakError: a metric would not be honest, or a model asset reads test rows.
     """
     flow = infer(project)
-    every = [flow_assets(flow), *assets]
+    every = [flow_assets(flow), *prediction_assets(flow), *assets]
     check_edges(flow, every)
     return dg.Definitions(
         assets=every,
-        jobs=fit_jobs(flow),
+        jobs=[*fit_jobs(flow), *predict_jobs(flow)],
         resources=resources(settings),
         # One op needs one process; a process per step would load everything a second time.
         executor=dg.in_process_executor,

@@ -10,14 +10,18 @@ from typing import Any
 
 import dagster as dg
 
+from ff_assets.assets.predictions import prediction_key
 from ff_assets.assets.specs import asset_key
 from ff_assets.core.flow import Flow
 from ff_assets.core.steps import CELLS, Step, steps_of, steps_of_target
+from ff_assets.registry.move_log import ALIASES
 
 # The asset graph launches the first job, in the order of names, that covers what is selected.
 # Unless this name sorts before that of Dagster's implicit job, each layer gets its own run.
 EVERYTHING = "Everything"
 assert EVERYTHING < "__ASSET_JOB"
+# What "Materialize all" of the whole graph launches.
+ALL_THERE_IS = f"{EVERYTHING}_and_predictions"
 
 # What a schedule or a script puts on a run to ask for all cells at once.
 ALL_CELLS = {
@@ -43,6 +47,30 @@ def fit_jobs(flow: Flow) -> list[Any]:
     ]
     about = "Fit, evaluate and register every variant of every target, in one run."
     return [_job(EVERYTHING, steps_of(flow), about), *jobs]
+
+
+def predict_job_name(target: str, alias: str) -> str:
+    """The name of the job that predicts with the model behind an alias."""
+    return f"{target}_predict_{alias}"
+
+
+def predict_jobs(flow: Flow) -> list[Any]:
+    """Two jobs per target, and one for all that there is."""
+    predictions = [prediction_key(t.name, alias) for t in flow.project.targets for alias in ALIASES]
+    steps = [asset_key(step) for step in steps_of(flow)]
+    about = "Everything, and the predictions of the models that have an alias, in one run."
+    jobs = [
+        dg.define_asset_job(
+            predict_job_name(target.name, alias),
+            selection=dg.AssetSelection.assets(prediction_key(target.name, alias)),
+            description=f"Predict the rows of `{target.name}` that wait for it, with the model "
+            f"that is in {alias}.",
+        )
+        for target in flow.project.targets
+        for alias in ALIASES
+    ]
+    everything = dg.AssetSelection.assets(*steps, *predictions)
+    return [dg.define_asset_job(ALL_THERE_IS, selection=everything, description=about), *jobs]
 
 
 def _job(name: str, steps: Iterable[Step], description: str) -> Any:

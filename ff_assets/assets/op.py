@@ -15,6 +15,7 @@ from ff_assets.assets.results import materialization, summary
 from ff_assets.assets.specs import asset_specs, steps_by_key
 from ff_assets.core.errors import FeatureFlowError
 from ff_assets.core.flow import Flow
+from ff_assets.core.governance import govern
 from ff_assets.core.honesty import check
 from ff_assets.core.steps import CELLS, Kind, Step
 from ff_assets.core.verdict import refuse
@@ -33,8 +34,10 @@ def flow_assets(flow: Flow) -> dg.AssetsDefinition:
 
     Raises:
         LeakError: a metric that is asked for would not be honest.
+        PolicyViolation: sensitive data would go where the project's policy denies it.
     """
     refuse(check(flow))
+    govern(flow)
     steps = steps_by_key(flow)
 
     @dg.multi_asset(

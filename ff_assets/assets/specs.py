@@ -6,11 +6,12 @@ from pathlib import Path
 import dagster as dg
 
 from ff_assets.core.declare import Source, Target
-from ff_assets.core.errors import Location
 from ff_assets.core.fingerprint import declaration_digest, digest
 from ff_assets.core.flow import Flow
+from ff_assets.core.governance import carriers_of
 from ff_assets.core.instance import Contest, Instance
 from ff_assets.core.operations import AggregateOperation, SparkOperation
+from ff_assets.core.sensitivity import Carrier, column_of, sensitivity_of
 from ff_assets.core.stage import Stage
 from ff_assets.core.steps import CELLS, Kind, Step, steps_of
 from ff_assets.engine.columns import private_columns
@@ -37,6 +38,7 @@ class _Describer:
     def __init__(self, flow: Flow) -> None:
         self._flow = flow
         self._tables = table_instances(flow)
+        self._sensitivity = sensitivity_of(flow)
         self._targets: dict[Instance, list[Target]] = {}
         for variant in flow.variants:
             for instance in variant.instances:
@@ -54,13 +56,13 @@ class _Describer:
             partitions_def=CELL_PARTITIONS if step.has_cells else None,
             code_version=self._code_version(step),
             kinds=self._kinds(step),
-            owners=[declaration.owner] if declaration.owner else [],
+            owners=self._owners(step),
             description=self._description(step),
             tags=self._tags(step),
             metadata={
                 **self._schema(step),
                 "dagster/code_references": dg.CodeReferencesMetadataValue(
-                    code_references=[_reference(declaration.location, step)]
+                    code_references=[code_reference(declaration)]
                 ),
             },
         )
@@ -88,21 +90,35 @@ class _Describer:
             return {"evaluation"}
         return {"mlflow", "model"}
 
+    def _owners(self, step: Step) -> list[str]:
+        """Whom to ask; what has no owner is there for the targets that use it, so theirs."""
+        own = step.declaration.owner
+        if own or not isinstance(step.subject, Instance):
+            return [own] if own else []
+        return list(dict.fromkeys(t.owner for t in self._targets[step.instance] if t.owner))
+
     def _tags(self, step: Step) -> dict[str, str]:
         """Facts to search for; the open-source UI searches tags, not columns."""
+        sensitive = self._sensitivity.of(*carriers_of(step))
+        return {
+            **self._facts(step),
+            **{f"sensitivity/{tag_part(name)}": "" for name in sensitive},
+        }
+
+    def _facts(self, step: Step) -> dict[str, str]:
         if not isinstance(step.subject, Instance):
-            target = {f"target/{_tag(step.subject.target.name)}": ""}
+            target = {f"target/{tag_part(step.subject.target.name)}": ""}
             if step.kind is Kind.LEADERBOARD:
                 return target
-            return target | {"variant": _tag(step.subject.slug)}
+            return target | {"variant": tag_part(step.subject.slug)}
         instance = step.instance
         provider = instance.provider
         return {
-            "stage": _tag(provider.name),
-            "variant": _tag(instance.slug),
-            **{f"provides/{_tag(name)}": "" for name in provider.outputs},
-            **{f"consumes/{_tag(name)}": "" for name in provider.reads},
-            **{f"target/{_tag(target.name)}": "" for target in self._targets[instance]},
+            "stage": tag_part(provider.name),
+            "variant": tag_part(instance.slug),
+            **{f"provides/{tag_part(name)}": "" for name in provider.outputs},
+            **{f"consumes/{tag_part(name)}": "" for name in provider.reads},
+            **{f"target/{tag_part(target.name)}": "" for target in self._targets[instance]},
         }
 
     def _schema(self, step: Step) -> dict[str, dg.TableSchema]:
@@ -110,17 +126,28 @@ class _Describer:
             return {}
         instance = step.instance
         entity = instance.entity
-        columns = [dg.TableColumn(entity.key, "key", f"identifies one {entity.name}")]
+        shown = {entity.key: ("key", f"identifies one {entity.name}")}
         for ancestor in entity.chain[1:]:
-            belongs = f"the {ancestor.name} that it belongs to"
-            columns.append(dg.TableColumn(entity.key_of(ancestor), "key", belongs))
+            shown[entity.key_of(ancestor)] = ("key", f"the {ancestor.name} that it belongs to")
         if entity.time is not None:
-            columns.append(dg.TableColumn(entity.time, "time", "when it happened"))
+            shown[entity.time] = ("time", "when it happened")
+        columns = [
+            dg.TableColumn(name, kind, self._described(about, column_of(entity, name)))
+            for name, (kind, about) in shown.items()
+        ]
         for name in instance.provider.outputs:
-            columns.append(dg.TableColumn(name, _type(instance, name), _origin(instance, name)))
+            about = self._described(_origin(instance, name), Carrier(instance, name))
+            columns.append(dg.TableColumn(name, _type(instance, name), about))
         for parameter, name in private_columns(instance).items():
-            columns.append(dg.TableColumn(name, "?", f"Spark's `{parameter}`, private"))
+            about = self._described(f"Spark's `{parameter}`, private", Carrier(instance, name))
+            columns.append(dg.TableColumn(name, "?", about))
         return {"dagster/column_schema": dg.TableSchema(columns)}
+
+    def _described(self, about: str, carrier: Carrier) -> str:
+        """What a column is, which sensitivity tags it has, and which ones end here."""
+        tags = ", ".join(self._sensitivity.of(carrier))
+        ends = (f"not {end.tag}: {end.because}" for end in self._sensitivity.ends(carrier))
+        return "; ".join(filter(None, [about, tags and f"sensitive: {tags}", *ends]))
 
     def _description(self, step: Step) -> str:
         if step.kind is Kind.LEADERBOARD:
@@ -168,15 +195,16 @@ def _group(step: Step) -> str:
     return step.subject.entity.name
 
 
-def _reference(location: Location, step: Step) -> dg.LocalFileCodeReference:
+def code_reference(declaration: Source | Stage | Target) -> dg.LocalFileCodeReference:
+    """The link of an asset to its declaration."""
     return dg.LocalFileCodeReference(
-        file_path=str(Path(location.file).resolve()),
-        line_number=location.line,
-        label=f"declaration of {step.declaration.name}",
+        file_path=str(Path(declaration.location.file).resolve()),
+        line_number=declaration.location.line,
+        label=f"declaration of {declaration.name}",
     )
 
 
-def _tag(name: str) -> str:
+def tag_part(name: str) -> str:
     """A tag's part: at most 63 characters of letters, digits, `_`, `-` and `.`."""
     return name[:63].strip("_-.")
 
@@ -194,7 +222,7 @@ def _origin(instance: Instance, feature: str) -> str:
     operation = instance.provider.operation
     inputs = instance.provider.inputs
     if isinstance(operation, AggregateOperation):
-        inputs = next(m.inputs for m in operation.measures if m.output == feature)
+        inputs = operation.inputs_of[feature]
     reads = ", ".join(f"`{name}`" for name in inputs)
     return f"← {reads} ({operation.title})"
 

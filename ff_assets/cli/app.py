@@ -61,11 +61,36 @@ def why(
 
 
 @app.command()
+def policy(
+    name: Annotated[
+        str | None, typer.Argument(help="A feature, target or variant; the project if left out.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Show where sensitive data go, along which path, where they end and what is denied."""
+    from ff_assets.cli.policy import explain
+
+    output.show(explain(name), json)
+
+
+@app.command()
 def run(targets: SomeTargets = None, json: Json = False) -> None:
     """Fit, evaluate and register the variants of targets, in one run with one Spark session."""
     from ff_assets.cli.run import run_targets
 
     output.show(run_targets(targets or [], quiet=json), json)
+
+
+@app.command()
+def predict(
+    target: Annotated[str, typer.Argument(help="A target.")],
+    alias: Annotated[Alias, typer.Option(help="Whose model predicts.")] = Alias.PRODUCTION,
+    json: Json = False,
+) -> None:
+    """Predict what waits for it with the model in staging or production, once a day and model."""
+    from ff_assets.cli.predict import predict as predict_target
+
+    output.show(predict_target(target, alias.value, quiet=json), json)
 
 
 @app.command()

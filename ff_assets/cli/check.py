@@ -9,6 +9,7 @@ from rich.table import Table
 
 from ff_assets.cli.project import load_flow
 from ff_assets.core.flow import Flow
+from ff_assets.core.governance import Governed, govern
 from ff_assets.core.honesty import check
 from ff_assets.core.instance import Variant
 from ff_assets.core.leak_refusals import Finding
@@ -20,11 +21,13 @@ class Checked:
     """A flow without errors, and what was noticed about it.
 
     Attributes:
+        governed: the flow beside the policy on sensitive data, which it does not violate.
         verdicts: on every metric; all of them are allowed.
         unused: about declarations that nothing uses.
     """
 
     flow: Flow
+    governed: Governed
     verdicts: tuple[Verdict, ...]
     unused: tuple[str, ...]
     exit_code: int = 0
@@ -44,6 +47,7 @@ class Checked:
             },
             "metrics": [verdict.as_dict() for verdict in self.verdicts],
             "stage_instances": len(self.flow.instances),
+            "sensitivity": {tag: len(found) for tag, found in self.governed.tagged.items()},
             "warnings": [*(f"{f.code}: {f.text}" for f in self._doubts), *self.unused],
         }
 
@@ -68,6 +72,7 @@ class Checked:
             f"[green]ok[/] {len(project.sources)} sources and {len(project.stages)} stages "
             f"declared, {len(self.flow.instances)} instances inferred"
         )
+        console.print(f"[green]ok[/] {escape(self.governed.summary)}", soft_wrap=True)
 
     def _grades(self, variant: Variant) -> tuple[str, str]:
         """The grade of each metric, and the codes of what keeps it from an A."""
@@ -82,6 +87,7 @@ def check_project() -> Checked:
     Raises:
         DefinitionError: a declaration is wrong.
         LeakError: a metric would not be honest, or a model asset reads test rows.
+        PolicyViolation: sensitive data would go where the project's policy denies it.
     """
     flow = load_flow()
     import ff_assets.definitions  # noqa: F401  # with the assets that a team adds to them
@@ -96,4 +102,6 @@ def check_project() -> Checked:
         for provider in flow.project.providers
         if provider.name not in used and provider.name not in flow.unusable
     ]
-    return Checked(flow, tuple(check(flow)), tuple(unused))
+    governed = govern(flow)
+    unused += governed.doubts()
+    return Checked(flow, governed, tuple(check(flow)), tuple(unused))

@@ -1,7 +1,5 @@
 """`ff run`: the jobs of Dagster's UI without a browser, on the same instance and store."""
 
-import fcntl
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,8 +12,9 @@ from rich.table import Table
 from ff_assets.assets.build import build_definitions
 from ff_assets.assets.jobs import ALL_CELLS, EVERYTHING, fit_job_name
 from ff_assets.assets.specs import asset_key
+from ff_assets.cli.launch import Ended, Metadata, launch, the_instance
 from ff_assets.cli.output import errors
-from ff_assets.cli.progress import PROGRESS_LOGGER, progress_logger
+from ff_assets.cli.progress import progress_logger
 from ff_assets.cli.project import load_flow
 from ff_assets.core.flow import Flow
 from ff_assets.core.instance import Contest, Variant
@@ -23,7 +22,7 @@ from ff_assets.core.steps import Kind, Step, steps_of_target
 from ff_assets.settings import Settings
 from ff_assets.stats.metrics import PRIMARY
 
-Metadata = dict[str, Any]
+_UNDER_WAY = Ended("", "FAILURE", 0.0, "")
 
 
 @dataclass
@@ -33,16 +32,12 @@ class Ran:
     Attributes:
         targets: the targets that were asked for.
         results: asset key -> what was recorded of it; see `add`.
-        status: Dagster's status of the run.
-        failure: what the run says of its failure.
+        ended: how the run has ended.
     """
 
     flow: Flow
     targets: tuple[str, ...]
-    run_id: str
-    seconds: float = 0.0
-    status: str = "FAILURE"
-    failure: str = ""
+    ended: Ended = _UNDER_WAY
     results: dict[dg.AssetKey, Metadata] = field(default_factory=dict)
 
     def add(self, key: dg.AssetKey, recorded: Metadata) -> None:
@@ -61,14 +56,11 @@ class Ran:
 
     @property
     def exit_code(self) -> int:
-        return {"SUCCESS": 0, "CANCELED": 130}.get(self.status, 1)
+        return self.ended.exit_code
 
     def as_dict(self) -> dict[str, Any]:
         return {
-            "run_id": self.run_id,
-            "status": self.status,
-            "seconds": round(self.seconds, 1),
-            "failure": self.failure,
+            **self.ended.as_dict(),
             "variants": [self._row(variant) for variant in self._variants()],
             "compared": list(self._compared()),
         }
@@ -102,12 +94,7 @@ class Ran:
             console.print(f"\n{escape(sentence)}", soft_wrap=True)
         if any(row["seconds"] for row in rows):
             console.print("\nseconds: work on the variant's steps, those it shares included")
-        colour = "green" if self.exit_code == 0 else "red"
-        console.print(
-            f"\n[{colour}]{self.status}[/] in {self.seconds:.0f} s, Dagster run {self.run_id[:8]}"
-        )
-        if self.failure:
-            console.print(self.failure, markup=False, soft_wrap=True)
+        self.ended.print(console)
 
     def _variants(self) -> Iterator[Variant]:
         for target in self.targets:
@@ -175,73 +162,7 @@ def run_targets(targets: Sequence[str], quiet: bool) -> Ran:
     job = definitions.resolve_job_def(job_name)
     if len(names) > 1 and not whole:
         job = job.get_subset(asset_selection=keys)
-    with progress_logger(errors, quiet) as logger, _instance(settings) as instance:
-        return _execute(flow, names, job.with_logger_defs({PROGRESS_LOGGER: logger}), instance)
-
-
-def _instance(settings: Settings) -> dg.DagsterInstance:
-    """Dagster's instance. Two processes that made its tables at once would break it for good."""
-    with (settings.dagster_home / "instance.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        return dg.DagsterInstance.get()
-
-
-def _execute(
-    flow: Flow, targets: tuple[str, ...], job: dg.JobDefinition, instance: dg.DagsterInstance
-) -> Ran:
-    # Dagster's public ways of running a job in this process leave out the code location, and with
-    # it the links and the re-execution of the run in the UI.
-    from dagster._core.definitions.job_base import InMemoryJob
-    from dagster._core.execution.api import execute_run_iterator
-    from dagster._core.remote_origin import InProcessCodeLocationOrigin, RemoteRepositoryOrigin
-    from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
-
-    location = InProcessCodeLocationOrigin(
-        loadable_target_origin=LoadableTargetOrigin(module_name="ff_assets.definitions"),
-        location_name="ff_assets",
-    )
-    run = instance.create_run_for_job(
-        job_def=job,
-        tags={**ALL_CELLS, "ff/launched_by": "ff run"},
-        run_config={"loggers": {PROGRESS_LOGGER: {}}},
-        asset_selection=job.asset_selection,
-        remote_job_origin=RemoteRepositoryOrigin(location, "__repository__").get_job_origin(
-            job.name
-        ),
-    )
-    ran = Ran(flow, targets, run.run_id)
-    began = time.monotonic()
-    for event in execute_run_iterator(InMemoryJob(job), run, instance):
-        if event.is_step_materialization:
-            materialization = event.step_materialization_data.materialization
-            ran.add(
-                materialization.asset_key,
-                {
-                    name: getattr(value, "value", None)
-                    for name, value in materialization.metadata.items()
-                },
-            )
-        elif event.is_step_failure:
-            error = event.step_failure_data.error
-            if error is not None and error.cls_name in _INTERRUPTS:
-                instance.report_run_canceling(run)  # so that the run ends as CANCELED
-            else:
-                ran.failure = _failure_text(event)
-    finished = instance.get_run_by_id(run.run_id)
-    assert finished is not None
-    ran.status = finished.status.value
-    ran.seconds = time.monotonic() - began
+    ran = Ran(flow, names)
+    with progress_logger(errors, quiet) as logger, the_instance(settings) as instance:
+        ran.ended = launch(job, instance, "ff run", ALL_CELLS, logger, ran.add)
     return ran
-
-
-_INTERRUPTS = ("DagsterExecutionInterruptedError", "KeyboardInterrupt")
-
-
-def _failure_text(event: dg.DagsterEvent) -> str:
-    data = event.step_failure_data
-    if data.user_failure_data is not None:
-        return data.user_failure_data.description or ""
-    error = data.error
-    while error is not None and error.cause is not None:
-        error = error.cause
-    return error.message.strip() if error is not None else ""

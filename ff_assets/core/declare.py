@@ -32,12 +32,18 @@ class Source:
             a time split has to keep at least that distance between train and test.
         version: what states the data's version without reading it (a string, or a function
             that returns one, such as a file's hash). Without it the data is read and hashed.
+        scoring: `scoring(spark) -> DataFrame` of the rows that predictions are wanted for, as
+            `load` gives them; labels may be left out. Without it they are the rows whose label
+            is null.
+        sensitivity: feature, or column of the entity (key, foreign key, time) -> tags that say
+            what is sensitive about it, such as `{"text": ["pii"]}`. All that is made from it
+            carries them too; a column's are those of all rows that have it (core/sensitivity.py).
         owner: `team:nlp` or an e-mail address.
         description: Markdown.
 
     Raises:
-        DefinitionError: a name or the owner cannot be one, a label is not among the features, or
-            the key is.
+        DefinitionError: a name, the owner or a tag cannot be one, a label is not among the
+            features, the key is, or something is tagged that the source does not have.
     """
 
     name: str
@@ -47,6 +53,8 @@ class Source:
     labels: Sequence[str] = ()
     label_horizon: timedelta | str = "0d"
     version: str | Callable[[], str] | None = None
+    scoring: Callable[[Any], Any] | None = None
+    sensitivity: Mapping[str, Sequence[str]] = field(default_factory=dict)
     owner: str | None = None
     description: str | None = None
     location: Location = field(default_factory=caller_location, repr=False)
@@ -76,6 +84,7 @@ class Source:
                     fix="list the label under `features` with its type as well.",
                 )
         self._check_columns(here)
+        self._check_sensitivity(here)
         duration(self.label_horizon, here)
 
     def _check_columns(self, here: list[tuple[str, Location]]) -> None:
@@ -91,6 +100,27 @@ class Source:
                     else f"it says where a row of `{self.entity.name}` belongs.",
                     fix="leave it out of `features`, or load a copy under another name.",
                 )
+
+    def _check_sensitivity(self, here: list[tuple[str, Location]]) -> None:
+        if not isinstance(self.sensitivity, Mapping):
+            raise DefinitionError(
+                f"`sensitivity` of source `{self.name}` must name what is sensitive.",
+                where=here,
+                why=f"it was given {self.sensitivity!r}.",
+                fix='for example sensitivity={"text": ["pii"]}.',
+            )
+        known = (*self.features, *self.entity.columns)
+        for name, tags in self.sensitivity.items():
+            if name not in known:
+                raise DefinitionError(
+                    f"source `{self.name}` tags `{name}`, which it does not have.",
+                    where=here,
+                    why=nearest(str(name), known),
+                    fix="tag its features, or the columns of its entity.",
+                )
+            check_names(f"`sensitivity` of source `{self.name}` for `{name}`", tags, here)
+            for tag in tags:
+                check_name("tag", tag, self.location)
 
     @property
     def outputs(self) -> tuple[str, ...]:

@@ -127,6 +127,12 @@ class VariantExplosion(DefinitionError):
     """A target has more variants than it allows."""
 
 
+class PolicyViolation(DefinitionError):
+    """Sensitive data would go where the project's policy does not let them."""
+
+    code = "POLICY_DENIED"
+
+
 class LeakError(DefinitionError):
     """A metric cannot be shown to be honest."""
 
@@ -145,6 +151,14 @@ def brief(error: BaseException, limit: int = 500) -> str:
     if len(lines) > 1 and lines[0].startswith("An error occurred while calling"):
         del lines[0]  # py4j's introduction to the error of the JVM
     return f"{type(error).__name__}: {lines[0][:limit]}" if lines else type(error).__name__
+
+
+def shortened(names: Iterable[str]) -> list[str]:
+    """Names in order, without the middle where there are many."""
+    every = list(names)
+    if len(every) > 12:
+        return [*every[:6], f"({len(every) - 12} more)", *every[-6:]]
+    return every
 
 
 def nearest(name: str, known: Iterable[str], limit: int = 3) -> str:

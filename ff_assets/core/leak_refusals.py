@@ -6,7 +6,7 @@ from datetime import date
 
 from ff_assets.core.buckets import describe as shown
 from ff_assets.core.declare import describe
-from ff_assets.core.errors import Location
+from ff_assets.core.errors import Location, shortened
 from ff_assets.core.fitting import Fitting
 from ff_assets.core.instance import Instance, Variant
 from ff_assets.core.rowwise import Mixing
@@ -99,10 +99,7 @@ class Choice(Judged):
 
 def route(path: Sequence[Instance], end: str) -> str:
     """A path in words, without the middle where it is long."""
-    names = [instance.name for instance in path]
-    if len(names) > 12:
-        names = [*names[:6], f"({len(names) - 12} more)", *names[-6:]]
-    return " -> ".join([*names, end])
+    return " -> ".join([*shortened(instance.name for instance in path), end])
 
 
 def overlap(

@@ -269,7 +269,7 @@ def made_from(instance: Instance, feature: str) -> tuple[str, ...]:
     aggregate = _aggregate(instance)
     if aggregate is None:
         return instance.stage.inputs
-    return next(m.inputs for m in aggregate.measures if m.output == feature)
+    return aggregate.inputs_of[feature]
 
 
 def day_of(split: TimeSplit, bucket: int) -> int:

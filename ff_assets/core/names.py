@@ -26,6 +26,8 @@ def check_name(kind: str, name: object, location: Location) -> None:
             where=where,
             why="it names a column, and a leading underscore marks what is private to a stage."
             if is_column
+            else "it becomes part of the tags of assets, by which they are found."
+            if kind == "tag"
             else "it becomes part of asset keys, in which a double underscore joins names.",
             fix="use ASCII letters, digits and "
             + ("underscores" if is_column else "single underscores in between")

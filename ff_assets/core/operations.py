@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
+from functools import cached_property
 from typing import Any, Literal, get_args
 
 from ff_assets.core.entities import Entity
@@ -131,6 +132,11 @@ class AggregateOperation:
     def point_in_time(self) -> bool:
         """Whether only what happened strictly before a row's own event counts."""
         return self.of.time is not None and self.to.time is not None
+
+    @cached_property
+    def inputs_of(self) -> Mapping[str, tuple[str, ...]]:
+        """Feature -> the features of the finer entity that it is made from."""
+        return {measure.output: measure.inputs for measure in self.measures}
 
     @property
     def title(self) -> str:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from ff_assets.core.declare import Declaration, Provider, Source, Target, describe
 from ff_assets.core.entities import Entity
 from ff_assets.core.errors import DefinitionError, DuplicateName, nearest
-from ff_assets.core.policy import LeakPolicy
+from ff_assets.core.policy import Governance, LeakPolicy
 from ff_assets.core.split import HashSplit, Split, describe_split
 from ff_assets.core.stage import Stage
 
@@ -33,7 +33,7 @@ class Use(NamedTuple):
 
 @dataclass(frozen=True)
 class Project:
-    """What is declared: sources, stages, targets, one split policy and one policy on leaks.
+    """What is declared: sources, stages, targets, one split, policies on leaks and sensitive data.
 
     Raises:
         DuplicateName: two providers, two targets, two entities or, but for upper and lower case,
@@ -47,6 +47,7 @@ class Project:
     targets: tuple[Target, ...] = ()
     split: Split = field(default_factory=HashSplit)
     policy: LeakPolicy = field(default_factory=LeakPolicy)
+    governance: Governance = field(default_factory=Governance)
 
     def __post_init__(self) -> None:
         _check_unique("source or stage", self.providers)
@@ -144,9 +145,10 @@ class Project:
         one that no target names as its own, or the only one that there is.
 
         Raises:
-            DuplicateName: several splits or policies on leaks are declared for the whole project.
+            DuplicateName: several splits, policies on leaks or on sensitive data are declared for
+                the whole project.
             DefinitionError: several splits are declared, each for some targets, and none for the
-                others.
+                others; or a source or target has no owner.
         """
         found: dict[int, Any] = {}
         for module in modules:
@@ -156,6 +158,7 @@ class Project:
         declared = list(found.values())
         targets = tuple(d for d in declared if isinstance(d, Target))
         policies = [d for d in declared if isinstance(d, LeakPolicy)]
+        governances = [d for d in declared if isinstance(d, Governance)]
         if len(policies) > 1:
             raise DuplicateName(
                 "the project declares more than one policy on leaks.",
@@ -163,13 +166,24 @@ class Project:
                 why="a grade means the same for all targets.",
                 fix="keep one of them.",
             )
-        return cls(
+        if len(governances) > 1:
+            raise DuplicateName(
+                "the project declares more than one policy on sensitive data.",
+                where=[("Governance(...)", each.location) for each in governances],
+                why="a feature may be read by every module, so where it may go is said once.",
+                fix="put the rules of both into one of them.",
+            )
+        collected = cls(
             sources=tuple(d for d in declared if isinstance(d, Source)),
             stages=tuple(d for d in declared if isinstance(d, Stage)),
             targets=targets,
             split=_project_split([d for d in declared if isinstance(d, Split)], targets),
             policy=policies[0] if policies else LeakPolicy(),
+            governance=governances[0] if governances else Governance(),
         )
+        if collected.governance.owners:
+            _require_owners(collected)
+        return collected
 
     @classmethod
     def from_package(cls, name: str) -> "Project":
@@ -286,7 +300,7 @@ class Project:
         )
 
 
-_Collected = Declaration | Split | LeakPolicy
+_Collected = Declaration | Split | LeakPolicy | Governance
 
 
 def _declarations(value: Any) -> Iterator[Any]:
@@ -323,6 +337,24 @@ def _project_split(declared: Sequence[Split], targets: Sequence[Target]) -> Spli
             fix="name one of them, Target(..., split=...), or declare one for all other targets.",
         )
     return declared[0]
+
+
+def _require_owners(project: Project) -> None:
+    """Stages are free: an asset without an owner of its own has those of its targets."""
+    owned: tuple[Source | Target, ...] = (*project.sources, *project.targets)
+    lacking = [declaration for declaration in owned if declaration.owner is None]
+    if lacking:
+        first, *others = lacking
+        raise DefinitionError(
+            f"{type(first).__name__.lower()} `{first.name}` has no owner.",
+            where=[describe(declaration) for declaration in lacking],
+            why="whoever finds its assets stale, failed or sensitive has to know whom to ask"
+            + (f"; {len(others)} more lack one" if others else "")
+            + ".",
+            fix='name a team or a person: owner="team:nlp" or owner="ada@example.com". A project '
+            "of which nobody asks that declares Governance(owners=False).",
+            code="OWNER_REQUIRED",
+        )
 
 
 def _check_unique(kind: str, declarations: Iterable[Declaration]) -> None:

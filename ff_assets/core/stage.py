@@ -19,6 +19,7 @@ from ff_assets.core.operations import (
     PretrainedOperation,
     column_names,
 )
+from ff_assets.core.policy import Declassified, declassification
 from ff_assets.core.spark_classes import spark_operation
 
 P = ParamSpec("P")
@@ -41,6 +42,7 @@ class Stage:
         fitting: on which rows it is fitted, if it is an estimator.
         owner: `team:nlp` or an e-mail address.
         description: Markdown.
+        declassifications: sensitivity tags that its outputs do not carry, and why.
 
     Raises:
         InPlaceOverwrite: an output is also an input.
@@ -58,6 +60,7 @@ class Stage:
     fitting: Fitting = field(default_factory=Fitting)
     owner: str | None = None
     description: str | None = None
+    declassifications: tuple[Declassified, ...] = ()
 
     def __post_init__(self) -> None:
         check_name("stage", self.name, self.location)
@@ -135,6 +138,24 @@ class Stage:
     def of(self, entity: Entity) -> "Stage":
         """The same stage for one entity only, where several have features of these names."""
         return replace(self, entity=entity)
+
+    def declassified(
+        self, *tags: str, because: str, outputs: Sequence[str] | None = None
+    ) -> "Stage":
+        """The same stage, whose outputs do not carry sensitivity tags of what it reads.
+
+        A model that it fits still does: it may have memorised what it read.
+
+        Args:
+            because: why nothing sensitive can be told from them; shown wherever a tag ends.
+            outputs: the features that it is said of; all that it makes if left out, the columns
+                that Spark adds as well (`rawPrediction` and the like).
+
+        Raises:
+            DefinitionError: no tag or no reason is given, or an output is not its own.
+        """
+        ended = declassification(self.name, self.outputs, tags, because, outputs, self._here)
+        return replace(self, declassifications=(*self.declassifications, ended))
 
     def fit_on(self, *cells: str) -> "Stage":
         """The same estimator, fitted on all rows of these cells instead of train.

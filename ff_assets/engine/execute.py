@@ -272,7 +272,7 @@ class Execution:
         written = {}
         for cell in cells:
             path = directory / f"{CELL}={cell}"
-            count = _count_rows(path)
+            count = count_rows(path)
             self._refuse_lost_rows(instance, cell, count)
             written[cell] = replace(record, seconds=seconds, rows=count, size=size_of(path))
         return self._staging.add_table(directory, written)
@@ -377,7 +377,7 @@ class Execution:
         return details
 
 
-def _count_rows(path: Path) -> int:
+def count_rows(path: Path) -> int:
     """Rows of Parquet files, from their footers."""
     import pyarrow.parquet as pq
 

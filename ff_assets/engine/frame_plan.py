@@ -10,7 +10,7 @@ What a nested estimator learns from differs from fit to fit. Its frame ends wher
 holds what no set of left out folds changes, once for all fits, and each fit adds the rest.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ff_assets.core.entities import finest
@@ -95,8 +95,15 @@ class FramePlanner:
         self._held: dict[Instance, int] = {}  # how many instances a frame has columns of
         self._holding: dict[Instance, dict[Instance, bool]] = {}  # instance -> frame -> is it in it
 
-    def run(self) -> None:
-        """Complete the work on every instance."""
+    def run(self, readings: Iterable[Sequence[Column]] = ()) -> tuple[Recipe, ...]:
+        """Complete the work on every instance.
+
+        Args:
+            readings: columns that somebody else reads together, once.
+
+        Returns:
+            How to get the columns of each reading together.
+        """
         for instance, own in self._work.items():
             self._added[instance], self._held[instance] = frozenset([instance]), 1
             if instance.is_aggregate and own.cells and not own.stored:
@@ -108,8 +115,12 @@ class FramePlanner:
             if own.fit:
                 given, own.remade = lessons(instance)
                 own.fit_recipe = self._recipe(given)
+        recipes = tuple(self._recipe(columns) for columns in readings)
+        for recipe in recipes:
+            self._read(recipe, 1)
         for instance in reversed(list(self._work)):
             self._pass_on_reads(instance, self._work[instance])
+        return recipes
 
     def _pass_on_reads(self, instance: Instance, own: Work) -> None:
         """Tell the base of a frame, all of whose readers are known, what is read of it."""

@@ -15,7 +15,7 @@ from ff_assets.core.operations import AggregateOperation, PretrainedOperation
 from ff_assets.core.steps import CELLS
 from ff_assets.engine.aggregates import aggregate
 from ff_assets.engine.columns import physical, stored_columns, structural
-from ff_assets.engine.frame_plan import Recipe
+from ff_assets.engine.frame_plan import Column, Recipe
 from ff_assets.engine.keys import orphaned, other_keys, other_types
 from ff_assets.engine.plan import Plan
 from ff_assets.engine.regions import in_buckets, stored_bits, within
@@ -76,6 +76,19 @@ class Frames:
         return self._in(self.of(instance), cells).select(
             *structural(instance.entity),
             *(F.col(column).alias(name) for name, column in own.items()),
+        )
+
+    def together(self, recipe: Recipe, columns: Iterable[Column]) -> "DataFrame":
+        """What a plan's reading is made of, under logical names, in all cells.
+
+        Args:
+            columns: those of the reading.
+        """
+        from pyspark.sql import functions as F
+
+        return self._together(recipe).select(
+            *structural(recipe.base.entity),
+            *(F.col(self.columns(instance)[name]).alias(name) for instance, name in columns),
         )
 
     def training(self, instance: Instance) -> "DataFrame":

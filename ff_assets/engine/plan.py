@@ -11,8 +11,8 @@ from ff_assets.core.fingerprint import Fingerprints
 from ff_assets.core.flow import Flow
 from ff_assets.core.instance import Instance, Variant
 from ff_assets.core.split import TimeSplit
-from ff_assets.core.steps import CELLS, Kind, Step, steps_of
-from ff_assets.engine.frame_plan import FramePlanner, Work
+from ff_assets.core.steps import CELLS, Kind, Step, rows_of, steps_of
+from ff_assets.engine.frame_plan import Column, FramePlanner, Recipe, Work
 from ff_assets.engine.store import Record, Store
 
 
@@ -28,6 +28,7 @@ class Plan:
         todo: the steps that do something, in topological order, wanted or not.
         work: what is done with each instance that is touched.
         tables: the instances whose rows are stored.
+        readings: how to get the columns together that somebody else reads.
     """
 
     flow: Flow
@@ -37,6 +38,7 @@ class Plan:
     todo: tuple[Step, ...]
     work: Mapping[Instance, Work]
     tables: frozenset[Instance]
+    readings: tuple[Recipe, ...] = ()
 
     @property
     def fits(self) -> int:
@@ -133,6 +135,7 @@ def make_plan(
     fingerprints: Fingerprints,
     store: Store,
     untrue: Collection[Step] = (),
+    readings: Sequence[Sequence[Column]] = (),
 ) -> Plan:
     """Work backwards from the steps that are wanted to what has to be done.
 
@@ -143,6 +146,7 @@ def make_plan(
         store: where results are found.
         untrue: steps whose records speak of something that is gone, such as a deleted model
             version; they are done again.
+        readings: columns of instances that are read together beside the steps, in all cells.
     """
     order = steps_of(flow)
     cells_of = {
@@ -156,10 +160,11 @@ def make_plan(
         for step, cells in cells_of.items()
     }
     decisions = _Decisions(inventory)
+    decisions.read([rows_of(instance) for columns in readings for instance, _ in columns], CELLS)
     for step in reversed(order):
         decisions.decide(step, [c for c in cells_of.get(step, ()) if c not in reused[step]])
     work = {i: decisions.work[i] for i in flow.instances if i in decisions.work}
-    FramePlanner(work).run()
+    recipes = FramePlanner(work).run(readings)
     return Plan(
         flow=flow,
         fingerprints=fingerprints,
@@ -168,6 +173,7 @@ def make_plan(
         todo=tuple(step for step in order if step in decisions.todo),
         work=work,
         tables=inventory.tables,
+        readings=recipes,
     )
 
 
@@ -186,19 +192,19 @@ class _Decisions:
         if step.kind is Kind.LEADERBOARD:
             if missing:
                 self.todo.add(step)
-                self._read(step.parents(), ())
+                self.read(step.parents(), ())
                 for evaluation in step.parents():
-                    self._read(evaluation.parents(), CELLS)
+                    self.read(evaluation.parents(), CELLS)
         elif step.kind is Kind.REGISTRATION or step.kind is Kind.EVALUATION:
             read = step in self._read_evaluations and not self._inventory.find(step)
             if missing or read:
                 self.todo.add(step)
-                self._read(step.parents(), CELLS if step.kind is Kind.EVALUATION else ())
+                self.read(step.parents(), CELLS if step.kind is Kind.EVALUATION else ())
         elif step.kind is Kind.MODEL:
             if (missing or step in self._read_models) and not self._inventory.find(step):
                 self.todo.add(step)
                 self._work(step.instance).fit = True
-                self._read(step.parents(), fit_cells(step.instance))
+                self.read(step.parents(), fit_cells(step.instance))
         elif missing or step.instance in self.work:
             self._decide_rows(step, missing)
 
@@ -217,9 +223,10 @@ class _Decisions:
         if own.write:
             self.todo.add(step)
         if own.cells and not own.stored:
-            self._read(step.parents(), history_cells(step.instance, own.cells))
+            self.read(step.parents(), history_cells(step.instance, own.cells))
 
-    def _read(self, parents: Iterable[Step], cells: Collection[str]) -> None:
+    def read(self, parents: Iterable[Step], cells: Collection[str]) -> None:
+        """Decide that the results of steps are read, of these cells."""
         for parent in parents:
             if parent.kind is Kind.MODEL:
                 self._read_models.add(parent)

@@ -119,7 +119,7 @@ def checked(source: Source, split: Split, rows: "DataFrame", directory: Path) ->
             F.count(F.lit(1)).alias("rows"),
             F.count_if(agree).alias("agree"),
             *(F.count(column).alias(f"has {column}") for column in entity.columns),
-            *(F.count_if(F.col(text).rlike(_ODD)).alias(f"odd {text}") for text in texts),
+            *(F.count_if(F.col(text).rlike(ODD_KEY)).alias(f"odd {text}") for text in texts),
             *(F.count(label).alias(f"label {label}") for label in source.labels),
             *(extreme for label in numbers for extreme in _extremes(label)),
             *_hash_parities(_belonging(entity)),
@@ -139,7 +139,7 @@ def checked(source: Source, split: Split, rows: "DataFrame", directory: Path) ->
         raise refused_rows.misplaced(source, total("rows") - total("agree"), total("rows"))
     for text in texts:
         if total(f"odd {text}"):
-            _refuse_alike(source, rows, text)
+            refuse_alike(source, rows, text)
     inside = {
         cell: [row for row in counted if row[BUCKET] in buckets]
         for cell, buckets in split.cells.items()
@@ -209,10 +209,10 @@ def _refuse_duplicates(source: Source, rows: "DataFrame", count: int) -> None:
 
 
 # What a careless export adds to a key: white space, or the end of a number with a fraction.
-_ODD = r"(?U)^\s|\s$|^\s*-?\d+\.0+\s*$"
+ODD_KEY = r"(?U)^\s|\s$|^\s*-?\d+\.0+\s*$"
 
 
-def _refuse_alike(source: Source, rows: "DataFrame", column: str) -> None:
+def refuse_alike(source: Source, rows: "DataFrame", column: str) -> None:
     """Refuse keys that are equal but for what a careless export adds."""
     from pyspark.sql import functions as F
 

@@ -4,6 +4,7 @@ A source is loaded once, written to staging, and checked as it was written, so a
 gives other rows each time is still checked and stored in one and the same state.
 """
 
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from ff_assets.core.cells import BUCKET, CELL
@@ -39,8 +40,9 @@ def stage_source(
     from pyspark.sql import functions as F
 
     by = F.col(split_by(source, split))
-    frame = _load(source, spark)
-    _check_columns(source, frame)
+    frame = loaded(source, source.load, spark)
+    check_columns(source, frame, source.features)
+    _check_types(source, frame)
     key = source.entity.key
     directory = staging.directory()
     partitions = int(spark.conf.get("spark.sql.shuffle.partitions") or 1)
@@ -58,7 +60,7 @@ def stage_source(
     try:
         selected.write.partitionBy(CELL).parquet(str(directory))
     except Exception as error:
-        raise _failed(source, "be read", error) from error
+        raise not_read(source, "be read", error) from error
     if not any(directory.glob(f"{CELL}=*")):
         raise DataError(
             f"source `{source.name}` is empty.",
@@ -69,13 +71,20 @@ def stage_source(
     return checked(source, split, spark.read.parquet(str(directory)), directory)
 
 
-def _load(source: Source, spark: "SparkSession") -> "DataFrame":
+def loaded(
+    source: Source, load: Callable[["SparkSession"], "DataFrame"], spark: "SparkSession"
+) -> "DataFrame":
+    """What a loader of a source gives.
+
+    Raises:
+        DataError: it fails, or gives no DataFrame.
+    """
     try:
-        frame = source.load(spark)
+        frame = load(spark)
     except FeatureFlowError:
         raise
     except Exception as error:
-        raise _failed(source, "be loaded", error) from error
+        raise not_read(source, "be loaded", error) from error
     if not hasattr(frame, "schema") or not hasattr(frame, "select"):
         raise DataError(
             f"source `{source.name}` loads no DataFrame.",
@@ -86,7 +95,8 @@ def _load(source: Source, spark: "SparkSession") -> "DataFrame":
     return frame
 
 
-def _failed(source: Source, what: str, error: Exception) -> DataError:
+def not_read(source: Source, what: str, error: Exception) -> DataError:
+    """The error of a loader that failed, or of a read of what it gave."""
     return DataError(
         f"source `{source.name}` cannot {what}.",
         where=[describe(source)],
@@ -95,11 +105,16 @@ def _failed(source: Source, what: str, error: Exception) -> DataError:
     )
 
 
-def _check_columns(source: Source, frame: "DataFrame") -> None:
+def check_columns(source: Source, frame: "DataFrame", features: Iterable[str]) -> None:
+    """See that a loader gives what it has to, and keys and times of types that can be one.
+
+    Raises:
+        DataError: it does not.
+    """
     types = {field.name: field.dataType.simpleString() for field in frame.schema.fields}
     here = [describe(source)]
     roles = roles_of(source.entity)
-    for name in (*roles, *source.features):
+    for name in (*roles, *features):
         if name not in types:
             kind = roles.get(name, "feature")
             raise DataError(
@@ -120,6 +135,11 @@ def _check_columns(source: Source, frame: "DataFrame") -> None:
                 "puts them, so that text has to be exact.",
                 fix=f"cast it in the loader to one of {', '.join(allowed)}.",
             )
+
+
+def _check_types(source: Source, frame: "DataFrame") -> None:
+    types = {field.name: field.dataType.simpleString() for field in frame.schema.fields}
+    here = [describe(source)]
     for name, declared in source.features.items():
         if types[name].lower() != declared.replace(" ", "").lower():
             raise DataError(

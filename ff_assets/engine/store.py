@@ -6,6 +6,8 @@ Layout below the root:
     models/<fingerprint>/                `spark/`, one folder for each fold, and `_record.json`
     records/<kind>/<fingerprint>.json    results that are a record only
     reads/<split and label>.jsonl        a line for each look at rows of test
+    predictions/<target>/<alias>/version=3/data=<digest>/day=2026-07-01/
+                         Parquet files and `_record.json`
     staging/<process>/                   what is being written
 
 A result is written under `staging` and renamed when it is whole, record included. A directory
@@ -82,6 +84,14 @@ class Store:
     def note(self, kind: str, fingerprint: str) -> Record | None:
         """A result that is a record only, such as an evaluation."""
         return self._read(self.note_path(kind, fingerprint))
+
+    def predictions(self, path: Path) -> Record | None:
+        """The record of one day's predictions, if they are whole."""
+        return self._read(path / RECORD)
+
+    def predictions_path(self, target: str, alias: str, version: int) -> Path:
+        """The folder of all predictions of a model version behind an alias."""
+        return self.root / "predictions" / target / alias / f"version={version}"
 
     def table_path(self, fingerprint: str) -> Path:
         return self.root / "tables" / fingerprint
@@ -188,6 +198,10 @@ class Staging:
     def add_model(self, directory: Path, record: Record) -> Record:
         """Make a saved model final. `directory` holds each of its fits in a `fit_folder`."""
         final = self._store.model_path(record.fingerprint)
+        return self._store._add(directory, final, record)
+
+    def add_predictions(self, directory: Path, final: Path, record: Record) -> Record:
+        """Make written predictions final; of two that race, the first stay."""
         return self._store._add(directory, final, record)
 
 

@@ -46,6 +46,7 @@ snippets = Source(
     features={"text": "string", "is_positive": "double", "is_severe": "double"},
     labels=["is_positive", "is_severe"],
     version=snippets_version,
+    sensitivity={"text": ["free_text"]},
     owner="team:nlp",
     description="Tweets and snippets of films, products and editorials, rated by about 20 people.",
 )

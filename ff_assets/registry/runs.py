@@ -84,7 +84,7 @@ class MlflowRuns:
 
     @contextmanager
     def _asked(self) -> Iterator[None]:
-        with _environment(**_PATIENCE, **_QUIET), _quiet_log(), self._explained():
+        with _environment(**_PATIENCE, **_QUIET), quiet_log(), self._explained():
             yield
 
     def _connect(self) -> "MlflowClient":
@@ -209,7 +209,7 @@ class ParentRun:
                     self._runs.client()
                     with ExitStack() as settings, self._runs._explained():
                         settings.enter_context(_environment(**_QUIET))
-                        settings.enter_context(_quiet_log())
+                        settings.enter_context(quiet_log())
                         settings.enter_context(_tracking_uri(self._runs.tracking_uri))
                         self._opened = self._dagster_mlflow_run()
                         self._settings = settings.pop_all()
@@ -268,7 +268,8 @@ def _environment(**defaults: str) -> Iterator[None]:
 
 
 @contextmanager
-def _quiet_log() -> Iterator[None]:
+def quiet_log() -> Iterator[None]:
+    """Let MLflow say only what is wrong, for the length of a `with` block."""
     import mlflow  # noqa: F401  # it sets the level that is changed here
 
     log = logging.getLogger("mlflow")

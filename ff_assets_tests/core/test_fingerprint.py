@@ -56,6 +56,7 @@ ratings = Source(
     load=lambda spark: spark.table("ratings"),
     features={"stars": "double"},
     version="1",
+    owner="team:nlp",
 )
 
 tokens = stage(RegexTokenizer, inputCol="text", outputCol="tokens", gaps=True)
@@ -83,7 +84,12 @@ verdict = stage(
     regParam=0.1,
 )
 verdict_target = Target(
-    "verdict", outputs=["verdict"], keep=["stars", "twice"], label="good", task="binary"
+    "verdict",
+    outputs=["verdict"],
+    keep=["stars", "twice"],
+    label="good",
+    task="binary",
+    owner="team:nlp",
 )
 '''
 HELPERS = """
@@ -188,13 +194,15 @@ def test_an_edit_of_a_helper_changes_exactly_the_descendants(
         ("LIMIT = 3", "# a comment\n\n\nLIMIT = 3  # another"),
         ("return 2 * stars", "return 2*stars"),
         ('@feature(entity=review, owner="team:nlp")', "@feature(entity=review)"),
-        ('    owner="team:nlp",\n)', '    description="Reviews",\n)'),
+        ('owner="team:nlp",\n)\nratings', 'owner="a@b.org", description="x",\n)\nratings'),
         ("gaps=True)", 'gaps=True).described("words").materialized("table")'),
         (
             'inputCol="tokens", outputCol="counts", minDF=2.0',
             'minDF=2.0, inputCol="tokens", outputCol="counts"',
         ),
         ('Target(\n    "verdict"', 'Target(\n    "judgement"'),
+        ('labels=["good"],', 'labels=["good"], sensitivity={"text": ["pii"]},'),
+        ('.named("tfidf")', '.named("tfidf").declassified("pii", because="only weights")'),
     ],
 )
 def test_what_changes_no_result_changes_no_fingerprint(imported: Imported, old: str, new: str):

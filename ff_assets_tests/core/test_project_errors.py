@@ -1,5 +1,6 @@
 """Declarations that are right alone and wrong together are refused with all their places."""
 
+from dataclasses import replace
 from datetime import date, datetime, timedelta
 from types import ModuleType
 
@@ -116,9 +117,10 @@ def test_two_split_policies():
 
 def test_the_split_that_no_target_names_is_the_projects():
     module = ModuleType("flows")
-    module.texts, module.by_time = texts, TimeSplit("2017-05-01")
+    module.texts = replace(texts, owner="team:nlp")
+    module.by_time = TimeSplit("2017-05-01")
     assert Project.collect([module]).split is module.by_time
-    module.target = Target("t", outputs=["text"], split=module.by_time)
+    module.target = Target("t", outputs=["text"], split=module.by_time, owner="team:nlp")
     assert Project.collect([module]).split == HashSplit()
     module.by_key = HashSplit("own")
     assert Project.collect([module]).split is module.by_key
@@ -126,9 +128,9 @@ def test_the_split_that_no_target_names_is_the_projects():
 
 def test_a_split_that_one_target_names_is_that_of_the_others_if_there_is_no_other():
     module = ModuleType("flows")
-    module.texts, module.mine = texts, HashSplit("team")
-    module.one = Target("one", outputs=["text"], split=module.mine)
-    module.two = Target("two", outputs=["text"])
+    module.texts, module.mine = replace(texts, owner="team:nlp"), HashSplit("team")
+    module.one = Target("one", outputs=["text"], owner="team:nlp", split=module.mine)
+    module.two = Target("two", outputs=["text"], owner="team:nlp")
     project = Project.collect([module])
     assert project.split is module.mine
     assert len(infer(project).instances) == 1  # which both targets share
@@ -136,10 +138,11 @@ def test_a_split_that_one_target_names_is_that_of_the_others_if_there_is_no_othe
 
 def test_a_target_without_a_split_where_others_name_theirs():
     module = ModuleType("flows")
-    module.texts, module.mine, module.months = texts, HashSplit("team"), TimeSplit("2017-05-01")
-    module.one = Target("one", outputs=["text"], split=module.mine)
-    module.two = Target("two", outputs=["text"], split=module.months)
-    module.three = Target("three", outputs=["text"])
+    module.texts = replace(texts, owner="team:nlp")
+    module.mine, module.months = HashSplit("team"), TimeSplit("2017-05-01")
+    module.one = Target("one", outputs=["text"], owner="team:nlp", split=module.mine)
+    module.two = Target("two", outputs=["text"], owner="team:nlp", split=module.months)
+    module.three = Target("three", outputs=["text"], owner="team:nlp")
     error = refused(DefinitionError, lambda: Project.collect([module]))
     assert error.what == "target `three` does not say which of 2 splits is its."
     assert [thing for thing, _ in error.where] == [

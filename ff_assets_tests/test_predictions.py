@@ -1,0 +1,201 @@
+"""Predicting with what is behind an alias: which rows, which model, once, and as a whole."""
+
+import os
+import signal
+import subprocess
+import sys
+from contextlib import suppress
+from typing import Any
+
+import pytest
+from pyspark.sql import Column, SparkSession
+from pyspark.sql import functions as F
+
+from ff_assets import feature
+from ff_assets.core.steps import Kind, Step
+from ff_assets.registry.promotion import promote
+from ff_assets.registry.runs import MlflowRuns
+from ff_assets_tests.projects import review, reviews, small_project
+from ff_assets_tests.running import Home, Ran, WholeRun
+from ff_assets_tests.test_serving import exact
+
+pytestmark = pytest.mark.xdist_group("whole")
+
+STAGING = "predictions/sentiment/staging"
+
+
+def move(whole: WholeRun, variant: str, alias: str) -> int:
+    """Let the version that the whole run has registered serve."""
+    (found,) = (v for v in whole.flow.variants if v.name == variant)
+    registered = whole.ran.assets["/".join(Step(Kind.REGISTRATION, found).path)][""]
+    number = int(registered["version"])
+    put(whole.home, found.target.name, alias, number)
+    return number
+
+
+def put(home: Home, target: str, alias: str, number: int) -> None:
+    """Promote a version, unless it has the alias from another test."""
+    runs = MlflowRuns(home.tracking_uri, None, "ff_assets")
+    aliases = home.client.get_registered_model(target).aliases
+    if str(aliases.get(alias)) != str(number):
+        promote(runs, target, alias, version=number, why="a test")
+
+
+def only(ran: Ran, name: str) -> dict[str, Any]:
+    assert ran.success, ran.failure
+    assert set(ran.assets) == {name}
+    return ran.assets[name][""]
+
+
+def read(spark: SparkSession, made: dict[str, Any]) -> dict[int, dict[str, Any]]:
+    rows = spark.read.parquet(made["path"]).collect()
+    found = {row["review_id"]: row.asDict() for row in rows}
+    assert len(found) == len(rows) == made["dagster/row_count"]
+    return found
+
+
+def test_without_a_model_behind_the_alias_nothing_happens(whole: WholeRun) -> None:
+    ran = whole.home.predict(whole.project, "severity", "production")
+
+    assert ran.success
+    assert ran.assets == {}
+    assert not ran.asked_for_spark
+    assert ran.messages == [
+        "no model is production for `severity` yet; promote one with: "
+        'ff promote severity --to production --reason "..."'
+    ]
+
+
+def test_predictions_are_those_of_the_run_and_made_once(
+    whole: WholeRun, spark: SparkSession
+) -> None:
+    number = move(whole, "sentiment[tfidf]", "staging")
+    variant = next(v for v in whole.flow.variants if v.name == "sentiment[tfidf]")
+    made = only(whole.home.predict(whole.project, "sentiment"), STAGING)
+
+    rows, stored = read(spark, made), whole.stored(spark, variant)
+    assert set(rows) == {key for key, row in whole.rows.items() if row["is_positive"] is None}
+    for key, row in rows.items():
+        assert row["text"] == whole.rows[key]["text"]
+        assert exact(row["sentiment"]) == exact(stored[key]["sentiment"])
+        assert exact(row["probability"]) == exact(stored[key]["_probability"])
+        assert (row["model_version"], row["certificate"]) == (number, made["certificate_digest"])
+    assert len({row["predicted_at"] for row in rows.values()}) == 1
+    assert made["variant"] == "sentiment[tfidf]"
+    assert made["honest"].startswith("Honest")
+    assert made["preview"].count("\n") == 6
+
+    again = whole.home.predict(whole.project, "sentiment")
+    told = only(again, STAGING)
+    assert (made["reused"], told["reused"]) == (False, True)
+    assert told["path"] == made["path"]
+    assert told["data_version"] == made["data_version"]
+    assert not again.asked_for_spark
+    assert "reused, 50 rows" in again.messages[-1]
+
+    move(whole, "sentiment[hashed]", "staging")
+    other = only(whole.home.predict(whole.project, "sentiment"), STAGING)
+    changed = read(spark, other)
+    assert other["path"] != made["path"]
+    assert other["data_version"] != made["data_version"]
+    assert set(changed) == set(rows)
+    assert [exact(changed[k]["probability"]) for k in rows] != [
+        exact(rows[k]["probability"]) for k in rows
+    ]
+
+
+def test_where_no_row_waits_the_table_is_empty(whole: WholeRun, spark: SparkSession) -> None:
+    move(whole, "severity[hashed]", "staging")
+    ran = whole.home.predict(whole.project, "severity")
+
+    made = only(ran, "predictions/severity/staging")
+    assert made["dagster/row_count"] == 0
+    frame = spark.read.parquet(made["path"])
+    assert frame.count() == 0
+    assert {"review_id", "severity", "topic", "model_version"} <= set(frame.columns)
+    assert ran.messages[-1].endswith("no row waits for a prediction; the table is empty")
+
+
+@feature(entity=review)
+def text(body: Column) -> Column:
+    return F.lower(body)
+
+
+def test_a_model_whose_input_is_gone_is_refused_with_the_column(whole: WholeRun) -> None:
+    number = move(whole, "sentiment[tfidf]", "staging")
+    features = {"body": "string", "is_positive": "double"}
+    renamed = reviews(whole.file, features=features, labels=["is_positive"])
+    ran = whole.home.predict(small_project(renamed, added=[text]), "sentiment")
+
+    assert not ran.success
+    assert not ran.asked_for_spark
+    (error,) = ran.errors
+    assert error["what"] == f"nothing gives version {number} of sentiment what it reads."
+    assert "it reads 'text', which scoring does not give" in error["why"]
+    assert "ff run sentiment" in error["fix"]
+
+
+def test_a_variant_that_was_renamed_gives_the_same(whole: WholeRun) -> None:
+    move(whole, "sentiment[tfidf]", "staging")
+    ran = whole.home.predict(small_project(reviews(whole.file)), "sentiment")
+
+    assert only(ran, STAGING)["dagster/row_count"] == 50
+
+
+def test_all_assets_are_one_run(whole: WholeRun) -> None:
+    move(whole, "sentiment[tfidf]", "staging")
+    ran = whole.home.run_all_there_is(whole.project)
+
+    assert ran.success, ran.failure
+    assert set(ran.assets[STAGING]) == {""}  # of no cell
+    assert set(whole.ran.assets) < set(ran.assets)
+
+
+KILLED = """
+import os, signal, sys
+from dataclasses import replace
+from pathlib import Path
+from ff_assets.engine.store import Staging
+from ff_assets_tests.projects import whole_project
+from ff_assets_tests.running import Home
+
+def die(*_):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+Staging.add_predictions = die  # all is written and checked, and nothing is published
+shared, store, file = map(Path, sys.argv[1:])
+home = replace(Home.at(shared), store_root=store)
+print(home.predict(whole_project(file), "sentiment", "production").messages)
+"""
+
+
+def test_killed_before_it_publishes_it_leaves_nothing_that_looks_finished(
+    whole: WholeRun, spark: SparkSession
+) -> None:
+    move(whole, "sentiment[hashed]", "production")
+    store = whole.home.store_root
+    process = subprocess.Popen(
+        [
+            *(sys.executable, "-c", KILLED, str(whole.home.mlflow.parent)),
+            *(str(store), str(whole.file)),
+        ],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+        text=True,
+        env={**os.environ, "PYSPARK_PYTHON": sys.executable},
+    )
+    try:
+        printed, _ = process.communicate(timeout=120)
+        assert process.returncode == -signal.SIGKILL, printed
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)  # Spark's JVM
+    assert any((store / "staging").glob("run-*/*/data/_SUCCESS")), "it was killed too early"
+    assert not (store / "predictions" / "sentiment" / "production").exists()
+
+    ran = whole.home.predict(whole.project, "sentiment", "production")
+    made = only(ran, "predictions/sentiment/production")
+    assert not made["reused"]
+    assert set(read(spark, made)) == {k for k, r in whole.rows.items() if r["is_positive"] is None}
+    assert list((store / "staging").iterdir()) == []
