@@ -97,6 +97,7 @@ def test_killed_while_it_writes_it_ends_right_the_next_time(
             "features/sentiment",
             "evaluations/sentiment_evaluation",
             "registry/sentiment_registered",
+            "leaderboards/sentiment_leaderboard",
         }
         assert list((store / "staging").iterdir()) == []
         assert whole.items() <= finished(store).items()

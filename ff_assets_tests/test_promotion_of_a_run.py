@@ -21,7 +21,7 @@ def registered_as(whole: WholeRun, variant: Variant) -> int:
 
 def is_in_place(whole: WholeRun, variant: Variant) -> bool:
     aliases = whole.home.client.get_registered_model(variant.target.name).aliases
-    return aliases.get("staging") == str(registered_as(whole, variant))
+    return int(aliases.get("staging", 0)) == registered_as(whole, variant)
 
 
 def test_every_version_that_a_run_registers_may_be_promoted(whole: WholeRun) -> None:
