@@ -8,8 +8,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from ff_assets.cli.project import load_flow
-from ff_assets.core.errors import DefinitionError, nearest, shortened
+from ff_assets.cli.project import load_flow, variants_named
+from ff_assets.core.errors import shortened
 from ff_assets.core.flow import Flow
 from ff_assets.core.governance import Governed, carriers_of, prediction_carriers, prediction_keys
 from ff_assets.core.instance import Instance
@@ -226,15 +226,7 @@ class _Asked(NamedTuple):
 
 
 def _asked(flow: Flow, name: str) -> Iterator[_Asked]:
-    variants = [v for v in flow.variants if name in (v.target.name, v.name, v.slug)]
-    if not variants and name not in flow.project.feature_names():
-        known = {*flow.project.feature_names(), *(v.name for v in flow.variants)}
-        known.update(target.name for target in flow.project.targets)
-        raise DefinitionError(
-            f"there is no feature, target or variant `{name}`.",
-            why=nearest(name, known),
-            fix="`ff check` lists the targets and their variants.",
-        )
+    variants = variants_named(flow, name)
     for instance in flow.instances:
         if name in instance.provider.outputs:
             yield _feature(str(Carrier(instance, name)), instance, name)

@@ -3,8 +3,9 @@
 import traceback
 from pathlib import Path
 
-from ff_assets.core.errors import DefinitionError, FeatureFlowError, Location, brief
+from ff_assets.core.errors import DefinitionError, FeatureFlowError, Location, brief, nearest
 from ff_assets.core.flow import Flow, infer
+from ff_assets.core.instance import Variant
 from ff_assets.core.project import Project
 
 FLOWS = "ff_assets.flows"
@@ -17,6 +18,24 @@ def load_flow() -> Flow:
         DefinitionError: a declaration is wrong, or a module cannot be imported.
     """
     return infer(load_project())
+
+
+def variants_named(flow: Flow, name: str) -> tuple[Variant, ...]:
+    """The variants of a target, or the one of this name; none if it is the name of a feature.
+
+    Raises:
+        DefinitionError: nothing has the name.
+    """
+    variants = tuple(v for v in flow.variants if name in (v.target.name, v.name, v.slug))
+    if not variants and name not in flow.project.feature_names():
+        known = {*flow.project.feature_names(), *(v.name for v in flow.variants)}
+        known.update(target.name for target in flow.project.targets)
+        raise DefinitionError(
+            f"there is no feature, target or variant `{name}`.",
+            why=nearest(name, known),
+            fix="`ff check` lists the targets and their variants.",
+        )
+    return variants
 
 
 def load_project() -> Project:

@@ -8,10 +8,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from ff_assets.cli.project import load_flow
+from ff_assets.cli.project import load_flow, variants_named
 from ff_assets.cli.splits import fits_in_words, splits_of
 from ff_assets.core.declare import Provider
-from ff_assets.core.errors import DefinitionError, LeakError, nearest
+from ff_assets.core.errors import LeakError
 from ff_assets.core.flow import Flow
 from ff_assets.core.honesty import check
 from ff_assets.core.influence import ledger_of
@@ -183,15 +183,7 @@ def explain(name: str) -> Explained:
         DefinitionError: a declaration is wrong, or nothing has the name.
     """
     flow = load_flow()
-    variants = tuple(v for v in flow.variants if name in (v.target.name, v.name, v.slug))
-    if not variants and name not in flow.project.feature_names():
-        known = {*flow.project.feature_names(), *(v.name for v in flow.variants)}
-        known.update(target.name for target in flow.project.targets)
-        raise DefinitionError(
-            f"there is no feature, target or variant `{name}`.",
-            why=nearest(name, known),
-            fix="`ff check` lists the targets and their variants.",
-        )
+    variants = variants_named(flow, name)
     metrics = tuple((v, tuple(why(flow, v))) for v in check(flow) if v.variant in variants)
     return Explained(name, variants, metrics, tuple(_provided(flow, name)), _unused(flow, name))
 

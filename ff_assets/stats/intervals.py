@@ -7,7 +7,7 @@ are imported inside the functions because this module is imported when definitio
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
@@ -155,15 +155,23 @@ def bootstrap(rows: int, statistic: Callable[[Integers], Floats]) -> Floats:
     """
     import numpy as np
 
+    return np.concatenate([statistic(counts) for counts in drawn(rows, DRAWS)])
+
+
+def drawn(units: int, draws: int) -> Iterator[Integers]:
+    """How often each unit is in each of some draws with replacement; the seed is fixed.
+
+    Yields:
+        Counts of shape (draws, units), for a part of the draws at a time.
+    """
+    import numpy as np
+
     random = np.random.default_rng(SEED)
-    chunk = max(1, _CHUNK // rows)
-    values = []
-    for start in range(0, DRAWS, chunk):
-        draws = min(chunk, DRAWS - start)
-        drawn = random.integers(0, rows, (draws, rows)) + rows * np.arange(draws)[:, None]
-        counts = np.bincount(drawn.ravel(), minlength=draws * rows).reshape(draws, rows)
-        values.append(statistic(counts))
-    return np.concatenate(values)
+    chunk = max(1, _CHUNK // units)
+    for start in range(0, draws, chunk):
+        some = min(chunk, draws - start)
+        places = random.integers(0, units, (some, units)) + units * np.arange(some)[:, None]
+        yield np.bincount(places.ravel(), minlength=some * units).reshape(some, units)
 
 
 def percentiles(draws: ArrayLike) -> Interval:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, TypeAlias
 
-from ff_assets.stats.intervals import SEED
+from ff_assets.stats.intervals import drawn
 
 if TYPE_CHECKING:
     import numpy as np
@@ -42,7 +42,6 @@ Statistic: TypeAlias = Callable[[Weights], "Floats"]
 because it holds a single class."""
 
 DRAWS = 2000
-_CHUNK = 1 << 17  # weights held at a time, so that a CPU cache holds them
 
 
 def resample(statistics: Sequence[Statistic], groups: int) -> Floats:
@@ -54,13 +53,8 @@ def resample(statistics: Sequence[Statistic], groups: int) -> Floats:
     """
     import numpy as np
 
-    random = np.random.default_rng(SEED)
-    chunk = max(1, _CHUNK // groups)
     values = []
-    for start in range(0, DRAWS, chunk):
-        draws = min(chunk, DRAWS - start)
-        drawn = random.integers(0, groups, (draws, groups)) + groups * np.arange(draws)[:, None]
-        counts = np.bincount(drawn.ravel(), minlength=draws * groups).reshape(draws, groups)
+    for counts in drawn(groups, DRAWS):
         weights = Weights(np.ascontiguousarray(counts.T, dtype=np.int32))
         with np.errstate(divide="ignore", invalid="ignore"):  # a draw without a class
             values.append(np.column_stack([statistic(weights) for statistic in statistics]))

@@ -6,7 +6,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from sklearn import metrics as sk
 
-from ff_assets.stats import resampling
+from ff_assets.stats import intervals, resampling
 from ff_assets.stats.paired import Predictions, compare
 from ff_assets.stats.resampling import Weights
 from ff_assets.stats.spread import Arrays, _statistic
@@ -93,7 +93,7 @@ def test_a_draw_is_of_as_many_groups_as_there_are():
 
 def test_chunks_do_not_show(monkeypatch):
     whole = resampling.resample([lambda weights: weights.counts[3]], 60)
-    monkeypatch.setattr(resampling, "_CHUNK", 60 * 7)
+    monkeypatch.setattr(intervals, "_CHUNK", 60 * 7)
     assert (resampling.resample([lambda weights: weights.counts[3]], 60) == whole).all()
 
 
