@@ -4,12 +4,13 @@ What a flow module needs is here; importing it starts no JVM and imports no fram
 """
 
 from ff_assets.core.aggregate import aggregate, aggregates
-from ff_assets.core.declare import Source, Target
+from ff_assets.core.declare import Source
 from ff_assets.core.entities import Entity
 from ff_assets.core.operations import Attested
 from ff_assets.core.policy import Governance, LeakPolicy
 from ff_assets.core.split import HashSplit, TimeSplit
 from ff_assets.core.stage import Stage, feature, pretrained, stage
+from ff_assets.core.target import Target
 
 __all__ = [
     "Attested",

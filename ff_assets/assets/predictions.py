@@ -15,7 +15,6 @@ from ff_assets.assets.previews import preview
 from ff_assets.assets.resources import MlflowResource, SparkResource, StoreResource
 from ff_assets.assets.results import summary
 from ff_assets.assets.specs import asset_key, code_reference, tag_part
-from ff_assets.core.declare import Target
 from ff_assets.core.errors import FeatureFlowError
 from ff_assets.core.flow import Flow
 from ff_assets.core.governance import prediction_carriers
@@ -23,6 +22,7 @@ from ff_assets.core.instance import Instance, Variant
 from ff_assets.core.refusals import describe
 from ff_assets.core.sensitivity import sensitivity_of
 from ff_assets.core.steps import Kind, Step, rows_of
+from ff_assets.core.target import Target
 from ff_assets.engine.execute import Event, Finished, Started
 from ff_assets.engine.predict import Predicted, Prediction, Served
 from ff_assets.engine.scoring import Scoring, columns_given, sources_scored

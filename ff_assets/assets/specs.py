@@ -5,7 +5,7 @@ from pathlib import Path
 
 import dagster as dg
 
-from ff_assets.core.declare import Source, Target
+from ff_assets.core.declare import Source
 from ff_assets.core.fingerprint import declaration_digest, digest
 from ff_assets.core.flow import Flow
 from ff_assets.core.governance import carriers_of
@@ -14,6 +14,7 @@ from ff_assets.core.operations import AggregateOperation, SparkOperation
 from ff_assets.core.sensitivity import Carrier, column_of, sensitivity_of
 from ff_assets.core.stage import Stage
 from ff_assets.core.steps import CELLS, Kind, Step, steps_of
+from ff_assets.core.target import Target
 from ff_assets.engine.columns import private_columns
 from ff_assets.engine.plan import fit_cells, table_instances
 

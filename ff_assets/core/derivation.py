@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from ff_assets.core import refusals
-from ff_assets.core.declare import Target
 from ff_assets.core.entities import Entity
 from ff_assets.core.graph import strongly_connected
 from ff_assets.core.project import Node, Project, Use
+from ff_assets.core.target import Target
 
 
 @dataclass(frozen=True)

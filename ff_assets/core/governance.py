@@ -10,13 +10,14 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import cached_property
 
-from ff_assets.core.declare import Target, describe
+from ff_assets.core.declare import describe
 from ff_assets.core.errors import DefinitionError, Location, PolicyViolation, nearest
 from ff_assets.core.flow import Flow
 from ff_assets.core.instance import Instance
 from ff_assets.core.sensitivity import Carrier, Trail, columns_of, made_by, sensitivity_of
 from ff_assets.core.stage import Stage
 from ff_assets.core.steps import Kind, Step, steps_of
+from ff_assets.core.target import Target
 
 PREDICTIONS = "predictions"
 SERVED_AS = ("staging", "production")

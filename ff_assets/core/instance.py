@@ -3,11 +3,12 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from ff_assets.core.declare import Provider, Source, Target
+from ff_assets.core.declare import Provider, Source
 from ff_assets.core.entities import Entity, finest
 from ff_assets.core.fitting import Fit, serving
 from ff_assets.core.split import Split
 from ff_assets.core.stage import Stage
+from ff_assets.core.target import Target
 
 
 @dataclass(eq=False, slots=True)

@@ -9,12 +9,13 @@ from functools import cached_property
 from types import ModuleType
 from typing import Any, NamedTuple
 
-from ff_assets.core.declare import Declaration, Provider, Source, Target, describe
+from ff_assets.core.declare import Declaration, Provider, Source, describe
 from ff_assets.core.entities import Entity
 from ff_assets.core.errors import DefinitionError, DuplicateName, nearest
 from ff_assets.core.policy import Governance, LeakPolicy
 from ff_assets.core.split import HashSplit, Split, describe_split
 from ff_assets.core.stage import Stage
+from ff_assets.core.target import Target
 
 
 class Node(NamedTuple):

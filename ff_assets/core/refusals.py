@@ -3,7 +3,7 @@
 from collections import deque
 from collections.abc import Mapping, Sequence, Set
 
-from ff_assets.core.declare import Provider, Target
+from ff_assets.core.declare import Provider
 from ff_assets.core.declare import describe as describe  # for those who raise errors elsewhere
 from ff_assets.core.entities import Entity
 from ff_assets.core.errors import (
@@ -17,6 +17,7 @@ from ff_assets.core.errors import (
     nearest,
 )
 from ff_assets.core.project import Node, Project, Use
+from ff_assets.core.target import Target
 
 
 def no_source(target: Target) -> FeatureFlowError:

@@ -6,11 +6,12 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from ff_assets.core.declare import Source, Target
+from ff_assets.core.declare import Source
 from ff_assets.core.entities import Entity
 from ff_assets.core.instance import Instance
 from ff_assets.core.project import Project
 from ff_assets.core.stage import Stage, stage
+from ff_assets.core.target import Target
 
 Imported = Callable[..., ModuleType]  # the fixture of that name
 

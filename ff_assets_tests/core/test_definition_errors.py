@@ -20,7 +20,7 @@ from pyspark.ml.feature import (
 )
 
 from ff_assets import core
-from ff_assets.core.declare import Source, Target
+from ff_assets.core.declare import Source
 from ff_assets.core.entities import Entity
 from ff_assets.core.errors import (
     DefinitionError,
@@ -30,6 +30,7 @@ from ff_assets.core.errors import (
     WrongParameterType,
 )
 from ff_assets.core.stage import feature, stage
+from ff_assets.core.target import Target
 from ff_assets_tests.core.refusal import lines, refused
 
 review = Entity("review", key="review_id")

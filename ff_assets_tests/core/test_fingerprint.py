@@ -15,13 +15,14 @@ import pytest
 from pyspark.ml.classification import LogisticRegression
 from pyspark.ml.linalg import DenseMatrix, DenseVector, SparseVector
 
-from ff_assets.core.declare import Source, Target
+from ff_assets.core.declare import Source
 from ff_assets.core.fingerprint import Fingerprints, declaration_digest, digest
 from ff_assets.core.flow import Flow, infer
 from ff_assets.core.instance import Instance
 from ff_assets.core.project import Project
 from ff_assets.core.split import HashSplit
 from ff_assets.core.stage import stage
+from ff_assets.core.target import Target
 from ff_assets_tests.core.stubs import Imported, edited, estimator, source, transformer
 
 FLOW = '''

@@ -9,13 +9,14 @@ from typing import Any
 
 import pytest
 
-from ff_assets.core.declare import Provider, Source, Target
+from ff_assets.core.declare import Provider, Source
 from ff_assets.core.errors import DefinitionError, DuplicateName, PolicyViolation
 from ff_assets.core.flow import Flow, infer
 from ff_assets.core.governance import govern
 from ff_assets.core.policy import Governance
 from ff_assets.core.project import Project
 from ff_assets.core.stage import Stage
+from ff_assets.core.target import Target
 from ff_assets_tests.core.refusal import lines, names, refused
 from ff_assets_tests.core.stubs import estimator, item, load, source, transformer
 from ff_assets_tests.core.test_inference_scale import (

@@ -7,13 +7,14 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from ff_assets.core.declare import Provider, Target
+from ff_assets.core.declare import Provider
 from ff_assets.core.entities import Entity
 from ff_assets.core.errors import CyclicFlow, DefinitionError, UnreachableOutput, VariantExplosion
 from ff_assets.core.flow import Flow, infer
 from ff_assets.core.graph import strongly_connected
 from ff_assets.core.instance import Instance
 from ff_assets.core.project import Project
+from ff_assets.core.target import Target
 from ff_assets_tests.core.stubs import Graph, estimator, graphs, named, source, transformer
 
 Derivation = frozenset[tuple[str, str]]  # (feature, name of its provider)

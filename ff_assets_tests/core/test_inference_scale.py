@@ -9,10 +9,11 @@ from contextlib import contextmanager
 
 import pytest
 
-from ff_assets.core.declare import Provider, Target
+from ff_assets.core.declare import Provider
 from ff_assets.core.errors import CyclicFlow, UnreachableOutput, VariantExplosion
 from ff_assets.core.flow import infer
 from ff_assets.core.project import Project
+from ff_assets.core.target import Target
 from ff_assets_tests.core.stubs import estimator, source, transformer
 
 STAGES = 10_000

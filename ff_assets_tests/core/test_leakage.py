@@ -12,7 +12,7 @@ from hypothesis import given, reject, settings
 from hypothesis import strategies as st
 
 from ff_assets.core.buckets import ALL, bitmap, parts
-from ff_assets.core.declare import Provider, Source, Target
+from ff_assets.core.declare import Provider, Source
 from ff_assets.core.errors import DefinitionError
 from ff_assets.core.flow import Flow, infer
 from ff_assets.core.honesty import check
@@ -23,6 +23,7 @@ from ff_assets.core.ledger import Ledger
 from ff_assets.core.project import Project
 from ff_assets.core.split import Space
 from ff_assets.core.stage import Stage
+from ff_assets.core.target import Target
 from ff_assets.core.verdict import Verdict
 from ff_assets_tests.core.stubs import estimator, item, load, transformer
 from ff_assets_tests.core.test_inference_scale import (

@@ -11,12 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ff_assets.core.cells import TEST, TRAIN
-from ff_assets.core.declare import Provider, Source, Target
+from ff_assets.core.declare import Provider, Source
 from ff_assets.core.fingerprint import Fingerprints
 from ff_assets.core.flow import Flow, infer
 from ff_assets.core.instance import Instance
 from ff_assets.core.project import Project
 from ff_assets.core.steps import CELLS, Kind, Step, rows_of, steps_of, steps_of_target
+from ff_assets.core.target import Target
 from ff_assets.engine.frame_plan import Work
 from ff_assets.engine.plan import Inventory, Plan, make_plan
 from ff_assets.engine.store import Store

@@ -13,7 +13,7 @@ from pyspark.ml.feature import (
     VectorAssembler,
 )
 
-from ff_assets.core.declare import Source, Target
+from ff_assets.core.declare import Source
 from ff_assets.core.entities import Entity
 from ff_assets.core.errors import (
     CyclicFlow,
@@ -27,6 +27,7 @@ from ff_assets.core.flow import infer
 from ff_assets.core.project import Project
 from ff_assets.core.split import HashSplit, TimeSplit
 from ff_assets.core.stage import stage
+from ff_assets.core.target import Target
 from ff_assets_tests.core.refusal import lines, names, refused
 
 review = Entity("review", key="review_id")

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pyspark.ml.classification import LogisticRegression
 
 from ff_assets.core.aggregate import aggregate, aggregates
-from ff_assets.core.declare import Source, Target
+from ff_assets.core.declare import Source
 from ff_assets.core.entities import Entity
 from ff_assets.core.flow import Flow, infer
 from ff_assets.core.governance import Governed
@@ -20,6 +20,7 @@ from ff_assets.core.policy import Governance
 from ff_assets.core.project import Project
 from ff_assets.core.sensitivity import Carrier, Sensitivity, read_by
 from ff_assets.core.stage import Stage, stage
+from ff_assets.core.target import Target
 from ff_assets_tests.core.stubs import (
     Graph,
     estimator,
