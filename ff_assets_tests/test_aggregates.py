@@ -51,7 +51,7 @@ def _measured(measure: Measure, row: Row, events: list[Row], operation: Aggregat
     for event in events:
         if operation.point_in_time:
             then, now = _moments(event[str(operation.of.time)], row[str(operation.to.time)])
-            if then >= now:
+            if then >= now - operation.gap:
                 continue
             if measure.window is not None and then < now - measure.window:
                 continue
@@ -260,6 +260,22 @@ def test_measures_of_grandchildren(spark: SparkSession) -> None:
     check(aggregated(of, rows, operation(to_basket), PLAIN), dated, items, to_basket)
     rows = frame(spark, offers, OFFERS.format("timestamp"))
     check(aggregated(of, rows, operation(to_offer), PLAIN), offers, items, to_offer)
+
+
+@pytest.mark.parametrize(("kind", "gap"), [("timestamp", "0d"), ("date", "0d"), ("date", "2d")])
+def test_measures_of_earlier_rows_of_the_same_entity(
+    spark: SparkSession, kind: str, gap: str
+) -> None:
+    """What the household did before, without the row itself and others of its time."""
+    draw = random.Random(11)
+    rows = [{**e, BUCKET: 1, CELL: "test"} for e in some_events(draw, kind, 12, 150)]
+    stage = aggregates(
+        "lag", of=basket, to=basket, measures=MEASURES, windows=["3d", "8d"], gap=gap
+    )
+    columns = f"{BASKETS.format(kind)}, {BUCKET} int, {CELL} string, {READ}"
+    both = frame(spark, rows, columns)
+
+    check(aggregated(both, both, operation(stage), PLAIN), rows, rows, stage)
 
 
 # Functions of one's own ---------------------------------------------------------------------------

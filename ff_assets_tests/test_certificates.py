@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
-from ff_assets import HashSplit, Source, Target
+from ff_assets import Entity, HashSplit, Source, Target, TimeSplit
 from ff_assets.core.certificate import claims, verify
+from ff_assets.core.fingerprint import digest
 from ff_assets.core.flow import infer
 from ff_assets.core.instance import Variant
 from ff_assets.core.project import Project
@@ -211,6 +212,7 @@ def test_only_checks_that_were_made_are_listed(tmp_path: Path) -> None:
         (folder / "_record.json").write_text(json.dumps(asdict(kept)))
 
     assert "Every order has found its customer." in checks()
+    assert "names the same" not in checks()
     assert "hold the same keys" not in checks()
     assert "each fit was given" not in checks()
     for keys in ("l", "k"):
@@ -279,22 +281,43 @@ def test_rows_and_labels_wear_for_themselves(tmp_path: Path) -> None:
     assert note_read(store, other, "e4") == Wear(1, 1)
 
 
-def test_dividing_train_otherwise_makes_no_fresh_test(tmp_path: Path) -> None:
-    def divided(**cells: range) -> Variant:
-        project = Project(
-            (people(),), (label_free, action), (target(),), split=HashSplit(cells=cells)
-        )
-        (variant,) = infer(project).variants
-        return variant
+dated = Entity("customer", key="customer_id", time="at")
 
+
+def divided(split: HashSplit | TimeSplit) -> Variant:
+    project = Project((people(dated),), (label_free, action), (target(),), split=split)
+    (variant,) = infer(project).variants
+    return variant
+
+
+def cut(**cells: range) -> Variant:
+    return divided(HashSplit(cells=cells))
+
+
+def test_no_other_division_makes_a_fresh_test_of_rows_that_were_read(tmp_path: Path) -> None:
     store = Store(tmp_path)
-    two = divided(train=range(800), test=range(800, 1000))
-    three = divided(train=range(700), validation=range(700, 800), test=range(800, 1000))
-    other = divided(train=range(700), test=range(700, 1000))
+    two = cut(train=range(800), test=range(800, 1000))
+    three = cut(train=range(700), validation=range(700, 800), test=range(800, 1000))
+    shifted = cut(train=range(801), test=range(801, 1000))
+    mirrored = cut(train=range(200, 1000), test=range(200))
 
     assert note_read(store, two, "e1") == Wear(1, 1)
     assert note_read(store, three, "e2") == Wear(2, 1)
-    assert note_read(store, other, "e3") == Wear(1, 1)
+    assert note_read(store, shifted, "e3") == Wear(3, 1)
+    assert note_read(store, mirrored, "e4") == Wear(1, 1)
+    assert note_read(store, divided(HashSplit("another")), "e5") == Wear(5, 1)
+    assert note_read(store, divided(TimeSplit("2017-10-01")), "e6") == Wear(6, 1)
+    assert note_read(store, divided(TimeSplit("2017-10-02")), "e7") == Wear(7, 1)
+
+
+def test_reads_that_were_kept_for_each_test_part_still_count(tmp_path: Path) -> None:
+    store, variant = Store(tmp_path), cut(train=range(800), test=range(800, 1000))
+    rows = [*variant.split.space(variant.entity), variant.split.bits("test"), variant.entity.name]
+    read = {"at": 17.0, "variant": "earlier", "evaluation": "e0"}
+    kept = store.ledger(f"reads/{digest([rows, variant.target.label])}")
+    kept.write_text(json.dumps(read) + "\n")
+
+    assert note_read(store, variant, "e1") == Wear(2, 2)
 
 
 def test_a_line_that_a_killed_process_left_counts_as_a_read(tmp_path: Path) -> None:

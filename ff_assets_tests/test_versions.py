@@ -32,6 +32,7 @@ ELSEWHERE = {
         "engine/store": "keeps what it is given",
     },
     "measuring": {
+        "engine/keys": "refuses rows that do not fit together",
         "engine/store": "keeps what it is given",
         "engine/wear": "counts looks at test in a ledger of its own",
     },

@@ -78,7 +78,8 @@ class Checked:
         """The grade of each metric, and the codes of what keeps it from an A."""
         mine = [verdict for verdict in self.verdicts if verdict.variant is variant]
         codes = dict.fromkeys(f.code for verdict in mine for f in verdict.warnings)
-        return ", ".join(f"{v.grade} on {v.cell}" for v in mine) or "-", ", ".join(codes)
+        grades = (f"{v.grade} on {v.cell}{'' if v.certified else ', not certified'}" for v in mine)
+        return "; ".join(grades) or "-", ", ".join(codes)
 
 
 def check_project() -> Checked:

@@ -125,6 +125,7 @@ class Explained:
 
 def _print_verdict(console: Console, verdict: Verdict, lines: Sequence[Line]) -> None:
     grade = f"grade {verdict.grade}" if verdict.allowed else "refused"
+    grade += "" if verdict.certified else ", not certified"
     console.print(
         f"\n[bold]{escape(verdict.variant.name)}[/] on {verdict.cell}: "
         f"[{_COLOURS[verdict.grade]}]{grade}[/]"

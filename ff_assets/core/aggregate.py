@@ -1,4 +1,4 @@
-"""Aggregates: measures of a finer entity's rows, for each row of another entity."""
+"""Aggregates: measures of an entity's rows, for each row of another entity or for later ones."""
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
@@ -22,7 +22,12 @@ Places = list[tuple[str, Location]]
 
 
 def aggregate(
-    *, of: Entity, to: Entity, window: str | timedelta | None = None, owner: str | None = None
+    *,
+    of: Entity,
+    to: Entity,
+    window: str | timedelta | None = None,
+    gap: str | timedelta = "0d",
+    owner: str | None = None,
 ) -> Callable[[Callable[..., Any]], Stage]:
     """Declare a feature that sums up rows of a finer entity, as a function of Spark columns.
 
@@ -30,19 +35,24 @@ def aggregate(
     aggregated column. Its own name is the feature it provides for the other entity.
 
     Where both entities have a time, only rows strictly before a row's own time count. A row
-    for which none count is there as well: its columns are null.
+    for which none count is there as well: its columns are null. With `of` and `to` the same, a
+    row gets what earlier rows of the same parent had: `aggregate(of=offer, to=offer)` sums up
+    what the household did with earlier offers.
 
     Args:
         of: the entity whose rows are summed up (baskets).
-        to: the entity that gets the feature: one that these rows belong to (the household), or
-            one that belongs to the same (an offer to that household).
+        to: the entity that gets the feature: one that these rows belong to (the household), one
+            that belongs to the same (an offer to that household), or, with a parent and a time,
+            the same one (earlier baskets of the basket's household).
         window: how long before a row's own time rows count, such as `"90d"`; all of them without.
+        gap: how long before a row's own time rows end to count. Where it is no shorter than the
+            `label_horizon` of their source, their labels were known by then.
         owner: `team:nlp` or an e-mail address.
 
     Raises:
         MixedEntities: no relation connects the entities.
-        DefinitionError: the function has no plain parameters, or a window is given to entities
-            without time.
+        DefinitionError: the function has no plain parameters, a window or gap is given to entities
+            without time, or no window is longer than the gap.
     """
 
     def declare(function: Callable[..., Any]) -> Stage:
@@ -51,7 +61,8 @@ def aggregate(
         length = None if window is None else duration(window, here)
         made = Measure(function.__name__, inputs, function, length)
         described = inspect.getdoc(function)
-        return _stage(function.__name__, of, to, [made], location, owner, described)
+        waited = duration(gap, here)
+        return _stage(function.__name__, of, to, [made], waited, location, owner, described)
 
     return declare
 
@@ -63,6 +74,7 @@ def aggregates(
     to: Entity,
     measures: Mapping[str, Sequence[Function]],
     windows: Sequence[str | timedelta] = (),
+    gap: str | timedelta = "0d",
     pivot: Mapping[str, Sequence[str]] | None = None,
     owner: str | None = None,
     description: str | None = None,
@@ -77,17 +89,18 @@ def aggregates(
     Args:
         name: of the stage.
         of: the entity whose rows are summed up.
-        to: the entity that gets the features.
+        to: the entity that gets the features; it may be the same, see `aggregate`.
         measures: feature of the finer entity -> functions of it (see `FUNCTIONS`).
         windows: lengths of time before a row's own time; all rows before it without.
+        gap: how long before a row's own time rows end to count.
         pivot: feature of the finer entity -> values; a feature is made for each value.
         owner: `team:nlp` or an e-mail address.
         description: Markdown.
 
     Raises:
         MixedEntities: no relation connects the entities.
-        DefinitionError: a function is unknown, there are no measures, or a window or `recency`
-            is asked of entities without time.
+        DefinitionError: a function is unknown, there are no measures, a window, a gap or `recency`
+            is asked of entities without time, or a window is no longer than the gap.
     """
     location = caller_location()
     here = [(f"aggregates({name!r}, ...)", location)]
@@ -111,7 +124,7 @@ def aggregates(
             why="every feature is a function of one feature of the finer entity.",
             fix='for example measures={"amount": ["sum", "mean"]}.',
         )
-    return _stage(name, of, to, made, location, owner, description)
+    return _stage(name, of, to, made, duration(gap, here), location, owner, description)
 
 
 def _measure(
@@ -141,26 +154,16 @@ def _stage(
     of: Entity,
     to: Entity,
     measures: Sequence[Measure],
+    gap: timedelta,
     location: Location,
     owner: str | None,
     description: str | None,
 ) -> Stage:
     here = [(f"aggregate {name!r}", location)]
-    over = next((entity for entity in to.chain if of.is_within(entity)), None)
-    if over is None or over == of:
-        raise MixedEntities(
-            f"aggregate `{name}` cannot sum up rows of `{of.name}` for rows of `{to.name}`.",
-            where=[*here, *((f"entity {e.name!r}", e.location) for e in (of, to))],
-            why=f"`{of.name}` belongs to {_chain(of)}, `{to.name}` to {_chain(to)}."
-            if over is None
-            else f"a row of `{to.name}` belongs to one row of `{of.name}`, so there is nothing "
-            "to sum up.",
-            fix="declare how rows belong together: Entity(..., parent=..., foreign_key=...)."
-            if over is None
-            else f"read the features of `{of.name}` directly.",
-        )
+    over = _over(name, of, to, here)
     untimed = [entity for entity in (of, to) if entity.time is None]
-    needs_time = any(m.window is not None or m.function == "recency" for m in measures)
+    windows = [measure.window for measure in measures if measure.window is not None]
+    needs_time = bool(windows or gap) or any(m.function == "recency" for m in measures)
     if untimed and needs_time:
         raise DefinitionError(
             f"aggregate `{name}` counts back from a time that is not there.",
@@ -168,9 +171,17 @@ def _stage(
             why=" and ".join(f"`{entity.name}`" for entity in untimed) + " has no time.",
             fix='name the column with the time of the event: Entity(..., time="bought_at").',
         )
+    if windows and min(windows) <= gap:
+        raise DefinitionError(
+            f"aggregate `{name}` counts nothing: its window is over before its gap.",
+            where=here,
+            why=f"with window {short(min(windows))!r} and gap {short(gap)!r}, rows count that are "
+            "at most the one and more than the other before a row's own time.",
+            fix="choose a window longer than the gap.",
+        )
     return Stage(
         name=name,
-        operation=AggregateOperation(of, to, over, tuple(measures)),
+        operation=AggregateOperation(of, to, over, tuple(measures), gap),
         inputs=tuple(dict.fromkeys(i for measure in measures for i in measure.inputs)),
         fit_inputs=(),
         outputs=tuple(measure.output for measure in measures),
@@ -179,6 +190,30 @@ def _stage(
         location=location,
         owner=owner,
         description=description,
+    )
+
+
+def _over(name: str, of: Entity, to: Entity, here: Places) -> Entity:
+    """The entity whose rows say which rows of two others go together."""
+    is_lag = of == to  # then earlier rows of the same parent are summed up
+    among = to.chain[1:2] if is_lag else to.chain
+    over = next((entity for entity in among if of.is_within(entity)), None)
+    if is_lag and of.time is None:
+        why = f"rows of `{of.name}` have no time, so none is before another."
+        fix = 'name the column with the time of the event: Entity(..., time="bought_at").'
+    elif over is None:
+        why = f"`{of.name}` belongs to {_chain(of)}, `{to.name}` to {_chain(to)}."
+        fix = "declare how rows belong together: Entity(..., parent=..., foreign_key=...)."
+    elif over == of:
+        why = f"a row of `{to.name}` belongs to one row of `{of.name}`: there is nothing to sum up."
+        fix = f"read the features of `{of.name}` directly."
+    else:
+        return over
+    raise MixedEntities(
+        f"aggregate `{name}` cannot sum up rows of `{of.name}` for rows of `{to.name}`.",
+        where=[*here, *((f"entity {e.name!r}", e.location) for e in dict.fromkeys((of, to)))],
+        why=why,
+        fix=fix,
     )
 
 

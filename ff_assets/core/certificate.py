@@ -149,7 +149,8 @@ def claims(flow: Flow) -> dict[Variant, tuple[Claim, ...]]:
     """
     made: dict[Variant, tuple[Claim, ...]] = dict.fromkeys(flow.variants, ())
     for verdict in check(flow):
-        made[verdict.variant] += (Claim(verdict, tuple(why(flow, verdict))),)
+        if verdict.certified:
+            made[verdict.variant] += (Claim(verdict, tuple(why(flow, verdict))),)
     return made
 
 
@@ -292,8 +293,10 @@ def require(
             f"`{variant.name}` has no certificate: its target certifies nothing.",
             code=_NO_CERTIFICATE,
             where=here,
-            why="a metric without a certificate may come from rows that a fit has read.",
-            fix="name what is to be certified, certify=['test'].",
+            why="a registered model carries the proof that its metric is honest; without one, its "
+            "metric is only shown.",
+            fix="name what is to be certified, certify=['test']; a target that only serves needs "
+            "no label and no task.",
         )
     for claim in claims:
         cell = claim.verdict.cell

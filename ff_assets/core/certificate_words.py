@@ -5,6 +5,7 @@ from datetime import date
 
 from ff_assets.core.entities import Entity, finest
 from ff_assets.core.instance import Variant
+from ff_assets.core.leak_refusals import DOUBTS, TRANSDUCTIVE
 from ff_assets.core.ledger import day_of
 from ff_assets.core.split import Split, TimeSplit
 from ff_assets.core.verdict import Verdict
@@ -25,13 +26,13 @@ def sentence(verdict: Verdict, *, rows: int, groups: int) -> str:
     if not models:
         return f"Honest: nothing was fitted for this score of {evaluated}."
     codes = {finding.code: finding.text for finding in verdict.warnings}
-    none_of = "no label of" if "TRANSDUCTIVE" in codes else "none of"
+    none_of = "no label of" if TRANSDUCTIVE in codes else "none of"
     later = ""
-    if isinstance(split, TimeSplit):
+    if isinstance(split, TimeSplit) and TRANSDUCTIVE not in codes:
         first = (verdict.evaluated & -verdict.evaluated).bit_length() - 1
         later = f", and nothing of {date.fromordinal(day_of(split, first))} or later,"
     any_of = f"any of the {models} models" if models > 1 else "the model"
-    doubts = [codes[code] for code in ("TRANSDUCTIVE", "ATTESTED") if code in codes]
+    doubts = [codes[code] for code in DOUBTS if code in codes]
     but = f", but {doubts[0].rstrip('.')}." if doubts else "."
     return (
         f"Honest: {none_of} the {evaluated}{later} was used to fit {any_of} behind this score{but}"

@@ -68,6 +68,7 @@ def _operation(operation: Operation) -> dict[str, Any]:
             "of": operation.of.columns,
             "to": operation.to.columns,
             "over": operation.over.name,
+            "gap": operation.gap.total_seconds(),
             "measures": [
                 [m.output, m.inputs, m.function, m.window and m.window.total_seconds(), m.where]
                 for m in operation.measures

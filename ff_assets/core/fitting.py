@@ -45,6 +45,11 @@ class Fitting:
     serve_only: bool = False
     nested: bool = False
 
+    @property
+    def is_on_train(self) -> bool:
+        """Whether fits read rows of train and of nothing else, as they do if nothing is said."""
+        return self.cells == (TRAIN,)
+
     def region(self, split: Split) -> int:
         """The buckets of its cells, whose rows a fit may read."""
         region = 0

@@ -138,6 +138,7 @@ class _Builder:
             if isinstance(provider, Source):
                 _check_time(provider, split)
             else:
+                _check_events(provider, inputs.values())
                 _check_one_time(provider, split, (*inputs.values(), *fit_inputs.values()))
             available = _available(inputs.values())
             fitted: tuple[Fit, ...] = ()
@@ -275,6 +276,23 @@ def _check_one_time(stage: Stage, split: Split, read: Iterable[Instance]) -> Non
             why="a row of the one may be of another time than the row of the other that belongs "
             "to it: what train reads might be of days of test.",
             fix=f"sum up what was before each row: @aggregate(of=..., to={entities[0].name}).",
+        )
+
+
+def _check_events(stage: Stage, read: Iterable[Instance]) -> None:
+    """An aggregate reads a feature of the rows that it sums up, or nothing would be summed up."""
+    operation = stage.operation
+    if not isinstance(operation, AggregateOperation):
+        return
+    of, entities = operation.of, [instance.entity for instance in read]
+    if of not in entities:
+        raise DefinitionError(
+            f"aggregate `{stage.name}` reads no feature of `{of.name}`, whose rows it sums up.",
+            where=[describe(stage), (f"entity {of.name!r}", of.location)],
+            why="all that it reads is of "
+            + " and ".join(f"`{entity.name}`" for entity in dict.fromkeys(entities))
+            + f", which is the same for all rows of `{of.name}` that belong to one row of it.",
+            fix=f"let it read a feature of `{of.name}` as well.",
         )
 
 

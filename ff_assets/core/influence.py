@@ -2,9 +2,13 @@
 
 import weakref
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
+from typing import NamedTuple
 
+from ff_assets.core.declare import Source
+from ff_assets.core.entities import Entity
 from ff_assets.core.flow import Flow
 from ff_assets.core.instance import Instance
 from ff_assets.core.ledger import Label, Ledger, made_from
@@ -39,7 +43,37 @@ def path_to(readers: Readers, instance: Instance) -> tuple[Instance, ...]:
     return tuple(path)
 
 
-_Node = tuple[Instance, str | None]  # of a source or aggregate each feature, of others all
+class Rows(NamedTuple):
+    """The rows of an instance that a walk has come to, seen from a row that is to be predicted.
+
+    Attributes:
+        entity: the entity whose row it is, while nothing later than the beginning can be meant: an
+            aggregate up to that row's own time is all past. `None` if any row may be meant.
+        before: how long at least the row is before the one to be predicted; `None` if it is that
+            row, or one that it belongs to, or any.
+    """
+
+    entity: Entity | None = None
+    before: timedelta | None = None
+
+    def summed_by(self, operation: AggregateOperation) -> "Rows":
+        """The rows that an aggregate sums up for these."""
+        if self.entity is None or not operation.point_in_time or operation.to != self.entity:
+            return ANY_ROWS
+        return Rows(operation.of, (self.before or timedelta()) + operation.gap)
+
+    def know(self, source: Source) -> bool:
+        """Whether what a source tells of them was known for good before the row to be predicted."""
+        return timedelta(days=source.label_delay) <= (self.before or timedelta())
+
+
+ANY_ROWS = Rows()
+
+
+class _Node(NamedTuple):
+    instance: Instance
+    feature: str | None  # of a source or aggregate each, of others `None`: all that they make
+    rows: Rows
 
 
 @dataclass(frozen=True)
@@ -47,89 +81,106 @@ class Origins:
     """The features that a value is made from by applications: of sources, and aggregates.
 
     Attributes:
-        features: these features, nearest first.
-        readers: what reads them on a shortest path to the value.
+        nodes: each of these features, nearest first, with where the walk met it, at first.
+        readers: what reads these and others on a shortest path to the value.
     """
 
-    features: tuple[Label, ...]
-    readers: dict[_Node, _Node | None]
+    nodes: Mapping[Label, Sequence[_Node]]
+    readers: Mapping[_Node, _Node | None]
+
+    @property
+    def features(self) -> tuple[Label, ...]:
+        return tuple(self.nodes)
 
     @property
     def of_sources(self) -> tuple[Label, ...]:
-        return tuple((i, name) for i, name in self.features if i.is_source)
+        return tuple((i, name) for i, name in self.nodes if i.is_source)
 
     @property
     def of_aggregates(self) -> tuple[Label, ...]:
-        return tuple((i, name) for i, name in self.features if not i.is_source)
+        return tuple((i, name) for i, name in self.nodes if not i.is_source)
+
+    def rows(self, feature: Label) -> list[Rows]:
+        """The rows whose values of such a feature the value is made from."""
+        return [node.rows for node in self.nodes[feature]]
 
     def path(self, feature: Label) -> tuple[Instance, ...]:
         """The instances from such a feature to the value."""
-        node: _Node | None = feature
+        node: _Node | None = self.nodes[feature][0]
         path = []
         while node is not None:
-            path.append(node[0])
+            path.append(node.instance)
             node = self.readers[node]
         return tuple(path)
 
 
-def through_all(instance: Instance, feature: str) -> bool:  # noqa: ARG001  # says so of every one
-    """Go on through every aggregate, to what it sums up."""
-    return True
-
-
-def through_none(instance: Instance, feature: str) -> bool:  # noqa: ARG001  # says so of every one
-    """End at aggregates."""
-    return False
-
-
 def origins(
-    instance: Instance, feature: str, passes: Callable[[Instance, str], bool] = through_all
+    instance: Instance, feature: str, *, summed: bool = True, row: Entity | None = None
 ) -> Origins:
     """What a value is made from.
 
     Args:
-        passes: whether the walk goes on through a feature of an aggregate.
+        summed: whether the walk goes on through aggregates, to what they sum up.
+        row: the entity of the row that is to be predicted, where only what may be of that row or
+            later counts. What aggregates up to its own time have of other rows of this entity,
+            each strictly before, is left out, if it was known by then; not what these rows have
+            from a row that they belong to, which may be the same one, nor what an aggregate that
+            is read on the way has of any row.
     """
-    start = node_of(instance, feature)
+    start = _Node(*node_of(instance, feature), Rows(row))
     readers: dict[_Node, _Node | None] = {start: None}
-    features: list[Label] = []
+    nodes: dict[Label, list[_Node]] = {}
     agenda = deque([start])
     while agenda:
         node = agenda.popleft()
-        current, name = node
+        current, name, rows = node
         names: Sequence[str] = ()
         if name is None:
             names = current.stage.inputs
+        elif current.is_source:
+            earlier = rows.before is not None and current.entity == rows.entity == row
+            if earlier and rows.know(current.source):
+                continue
+            nodes.setdefault((current, name), []).append(node)
         else:
-            features.append((current, name))
-            if not current.is_source and passes(current, name):
+            nodes.setdefault((current, name), []).append(node)
+            if summed:
                 names = made_from(current, name)
+                rows = rows.summed_by(sum_of(current))
         for read in names:
-            parent = node_of(current.inputs[read], read)
+            parent = _Node(*node_of(current.inputs[read], read), rows)
             if parent not in readers:
                 readers[parent] = node
                 agenda.append(parent)
-    return Origins(tuple(features), readers)
+    return Origins(nodes, readers)
 
 
-def node_of(instance: Instance, feature: str) -> _Node:
+def node_of(instance: Instance, feature: str) -> tuple[Instance, str | None]:
     """What is walked as one: a feature of a source or aggregate, else all that a stage makes."""
     is_single = instance.is_source or isinstance(instance.stage.operation, AggregateOperation)
     return (instance, feature if is_single else None)
 
 
-def only_past(ledger: Ledger, instance: Instance, feature: str) -> bool:
-    """Whether an aggregate's feature tells only what was known before a row's own time."""
+def sum_of(instance: Instance) -> AggregateOperation:
+    """What an instance that is an aggregate sums up."""
     operation = instance.stage.operation
     assert isinstance(operation, AggregateOperation)
-    if not operation.point_in_time or ledger[instance].delays[feature]:
-        return False
-    # What events have from the row that they belong to is not of the events' own time.
-    return not any(
-        origin.is_source and name in origin.source.labels and operation.of.is_below(origin.entity)
-        for read in made_from(instance, feature)
-        for origin, name in origins(instance.inputs[read], read, through_none).features
-    )
+    return operation
+
+
+def is_declared(feature: Label) -> bool:
+    """Whether a source declares the feature as a label."""
+    instance, name = feature
+    return instance.is_source and name in instance.source.labels
+
+
+def outcome(parts: Iterable[Label]) -> tuple[Label, ...]:
+    """Of the features that a label is made from, those that tell what is to be predicted.
+
+    They are what sources declare as labels; all, where none is, as nothing tells them apart.
+    """
+    parts = tuple(parts)
+    return tuple(filter(is_declared, parts)) or parts
 
 
 _LEDGERS: dict[int, Ledger] = {}  # by the id of a flow, as long as it lives
@@ -138,8 +189,8 @@ _LEDGERS: dict[int, Ledger] = {}  # by the id of a flow, as long as it lives
 def ledger_of(flow: Flow) -> Ledger:
     """The provenance of all instances of a flow, made once for each flow.
 
-    Labels are what sources declare as such, what targets measure by, and what alone determines
-    these.
+    Labels are what sources declare as such, what targets measure by, and the outcome among what
+    this is made from.
     """
     key = id(flow)  # a flow holds mappings, so it has no hash
     if key not in _LEDGERS:
@@ -154,9 +205,8 @@ def _made_ledger(flow: Flow) -> Ledger:
         if variant.target.label is not None:
             label = variant.features[variant.target.label], variant.target.label
             labels.add(label)
-            for behind in (origins(*label, through_none).features, origins(*label).of_sources):
-                if len(behind) == 1:
-                    labels.update(behind)
+            labels.update(outcome(origins(*label, summed=False).features))
+            labels.update(outcome(origins(*label).of_sources))
     split = flow.project.split
     salt = split.salt if isinstance(split, HashSplit) else HashSplit().salt
     return Ledger(flow.instances, labels, salt)

@@ -7,7 +7,6 @@ from datetime import date
 from ff_assets.core.buckets import describe as shown
 from ff_assets.core.declare import describe
 from ff_assets.core.errors import Location, shortened
-from ff_assets.core.fitting import Fitting
 from ff_assets.core.instance import Instance, Variant
 from ff_assets.core.rowwise import Mixing
 from ff_assets.core.split import Space, Split
@@ -79,22 +78,70 @@ class Judged:
         is_first = self.output == self.variant.target.outputs[0]
         return f"{'the metric' if is_first else self.title} of {self.variant.name} on {cell}"
 
+    def overlap(
+        self, cell: str, path: tuple[Instance, ...], rows: int, *, labels: bool, own: bool
+    ) -> Finding:
+        """Rows of the evaluated part were read by a fit behind it.
 
-@dataclass(frozen=True)
-class Choice(Judged):
-    """The choice of the champion that a variant is reported as, judged by what it learned from."""
+        Args:
+            labels: whether their labels were.
+            own: whether that fit's output is applied to these rows; if it is not, it has reached
+                them through what later stages were trained on.
+        """
+        blamed, what = path[0], "labels and features" if labels else "features"
+        evidence = f"buckets {shown(rows)} of {cell} are among what it read ({read_by(blamed)})"
+        where = f"path: {route(path, self.on(cell))}"
+        if not own:
+            return Finding(
+                "TRANSITIVE_TAINT",
+                f"{what} of {cell} reach its own prediction through `{blamed.name}`, which "
+                "later stages were trained with.",
+                f"{evidence}; the models for {cell} were trained on its values for other rows\n"
+                f"{where}",
+                "certify test, which single-level folds leave untouched; or use, throughout the "
+                "chain, nested folds, .cross_fit(5, nested=True), or ordered blocks, "
+                ".cross_fit(..., ordered=True).",
+                path,
+                rows,
+            )
+        reaches = "is itself" if blamed is self.instance else "its output reaches"
+        return Finding(
+            "FIT_OVERLAP" if labels else "FIT_OVERLAP_X",
+            f"`{blamed.name}` was fitted on {what} of {cell}, and {reaches} {self.title}.",
+            f"{evidence}\n{where}",
+            f"{refit(blamed, cell)}{'' if labels else OPT_IN}.",
+            path,
+            rows,
+        )
 
-    @property
-    def title(self) -> str:
-        return "the choice of the champion"
+    def future(self, cell: str, path: tuple[Instance, ...], first: date) -> Finding:
+        """A fit behind it has read what happened during or after the evaluated days."""
+        return Finding(
+            "FUTURE_FIT",
+            f"`{path[0].name}` was fitted on data of {cell}'s first day, {first}, or later.",
+            f"path: {route(path, self.on(cell))}",
+            "fit it on earlier data, or let the evaluation begin later: TimeSplit(cutoff=...).",
+            path,
+        )
 
-    @property
-    def evaluation(self) -> str:
-        return f"the choice among the variants of {self.variant.target.name}"
+    def embargo(
+        self, cell: str, path: tuple[Instance, ...], delay: int, known: date, first: date
+    ) -> Finding:
+        """A fit behind it used labels that nobody knew when the evaluated days began."""
+        return Finding(
+            "EMBARGO_TOO_SHORT",
+            f"`{path[0].name}` was fitted on labels that were known only on {known}, when {cell} "
+            f"had begun on {first}.",
+            f"labels are known {delay} days after the event (label_horizon of their source)\n"
+            f"path: {route(path, self.on(cell))}",
+            f"keep that distance: TimeSplit(..., embargo='{delay}d').",
+            path,
+        )
 
-    def on(self, cell: str) -> str:
-        chosen = self.variant.target.select_on
-        return f"the choice on {chosen} of what is reported on {cell}"
+
+TRANSDUCTIVE = "TRANSDUCTIVE"
+DOUBTS = (TRANSDUCTIVE, "ATTESTED")  # found about a part, but no reason to refuse it
+OPT_IN = ", or accept it as a warning with LeakPolicy(transductive='warn')"
 
 
 def route(path: Sequence[Instance], end: str) -> str:
@@ -102,76 +149,14 @@ def route(path: Sequence[Instance], end: str) -> str:
     return " -> ".join([*shortened(instance.name for instance in path), end])
 
 
-def overlap(
-    judged: Judged, cell: str, path: tuple[Instance, ...], rows: int, *, labels: bool, own: bool
-) -> Finding:
-    """Rows of the evaluated part were read by a fit behind the prediction.
-
-    Args:
-        labels: whether their labels were.
-        own: whether that fit's output is applied to these rows; if it is not, it has reached them
-            through what later stages were trained on.
-    """
-    blamed = path[0]
-    what = "labels and features" if labels else "features"
-    is_own = blamed is judged.instance
-    reads = "; ".join(f"{fit.name or 'the fit'} read {shown(fit.region)}" for fit in blamed.fits)
-    evidence = f"buckets {shown(rows)} of {cell} are among what it read ({reads})"
-    where = f"path: {route(path, judged.on(cell))}"
-    if not own:
-        return Finding(
-            "TRANSITIVE_TAINT",
-            f"{what} of {cell} reach its own prediction through `{blamed.name}`, which "
-            "later stages were trained with.",
-            f"{evidence}; the models for {cell} were trained on its values for other rows\n{where}",
-            "certify test, which single-level folds leave untouched; or use, throughout the chain, "
-            "nested folds, .cross_fit(5, nested=True), or ordered blocks, "
-            ".cross_fit(..., ordered=True).",
-            path,
-            rows,
-        )
-    return Finding(
-        "FIT_OVERLAP" if labels else "FIT_OVERLAP_X",
-        f"`{blamed.name}` was fitted on {what} of {cell}, and "
-        + (f"is itself {judged.title}." if is_own else f"its output reaches {judged.title}."),
-        f"{evidence}\n{where}",
-        _refit(blamed, cell)
-        + ("" if labels else ", or accept it as a warning with LeakPolicy(transductive='warn')")
-        + ".",
-        path,
-        rows,
-    )
+def read_by(blamed: Instance) -> str:
+    """The rows that each fit of a stage has read, in words."""
+    return "; ".join(f"{fit.name or 'the fit'} read {shown(fit.region)}" for fit in blamed.fits)
 
 
-def overlap_of_choice(
-    choice: Choice, cell: str, path: tuple[Instance, ...], rows: int, *, labels: bool
-) -> Finding:
-    """Rows of the evaluated part were read by a fit behind predictions that are compared.
-
-    Args:
-        labels: whether their labels were.
-    """
-    blamed, chosen = path[0], choice.variant.target.select_on
-    what = "labels and features" if labels else "features"
-    reads = "; ".join(f"{fit.name or 'the fit'} read {shown(fit.region)}" for fit in blamed.fits)
-    refit = blamed.stage.fitting.cells != Fitting().cells
-    return Finding(
-        "TRANSITIVE_TAINT",
-        f"{what} of {cell} reach the choice of the champion through `{blamed.name}`, which "
-        f"predictions for {chosen} are made with.",
-        f"the choice is a fit by the metric on {chosen}, and buckets {shown(rows)} of {cell} are "
-        f"among what `{blamed.name}` read ({reads})\npath: {route(path, choice.on(cell))}",
-        f"{_refit(blamed, cell)}."
-        if refit
-        else f"report on test, or on another part that no fit behind the predictions for {chosen} "
-        "has read.",
-        path,
-        rows,
-    )
-
-
-def _refit(blamed: Instance, cell: str) -> str:
-    if blamed.stage.fitting.cells != Fitting().cells:
+def refit(blamed: Instance, cell: str) -> str:
+    """How a stage is fitted without the rows of a part."""
+    if not blamed.stage.fitting.is_on_train:
         cells = ", ".join(map(repr, blamed.stage.fitting.cells))
         return f"fit `{blamed.name}` on train only: leave out .fit_on({cells})"
     if cell == "train":
@@ -179,24 +164,10 @@ def _refit(blamed: Instance, cell: str) -> str:
     return f"cross-fit `{blamed.name}`: .cross_fit(5)"
 
 
-def shown_in_sample(judged: Judged, path: tuple[Instance, ...], rows: int) -> Finding:
-    """Rows of test were read by a fit, and nobody asks for a certificate of the metric there."""
-    return Finding(
-        "FIT_OVERLAP",
-        f"`{path[0].name}` was fitted on rows of test, by which {judged.variant.name} is shown and "
-        "compared whatever is certified.",
-        f"a metric there tells how well it remembers\npath: {route(path, judged.on('test'))}",
-        f"{_refit(path[0], 'test')}; to learn from these rows, give them to another part of the "
-        "split.",
-        path,
-        rows,
-    )
-
-
 def transductive(judged: Judged, cell: str, path: tuple[Instance, ...], rows: int) -> Finding:
     """Features of evaluated rows were read by a fit, and the policy lets that pass."""
     return Finding(
-        "TRANSDUCTIVE",
+        TRANSDUCTIVE,
         f"`{path[0].name}` was fitted on features, though on no label, of {cell}.",
         f"buckets {shown(rows)}; path: {route(path, judged.on(cell))}",
         "fit it on train only for grade A.",
@@ -258,32 +229,6 @@ def incomparable(
     )
 
 
-def future(judged: Judged, cell: str, path: tuple[Instance, ...], day: date) -> Finding:
-    """A fit has read what happened during or after the evaluated days."""
-    return Finding(
-        "FUTURE_FIT",
-        f"`{path[0].name}` was fitted on data of {cell}'s first day, {day}, or later.",
-        f"path: {route(path, judged.on(cell))}",
-        "fit it on earlier data, or let the evaluation begin later: TimeSplit(cutoff=...).",
-        path,
-    )
-
-
-def embargo(
-    judged: Judged, cell: str, path: tuple[Instance, ...], delay: int, known: date, first: date
-) -> Finding:
-    """Labels were used that nobody knew when the evaluated days began."""
-    return Finding(
-        "EMBARGO_TOO_SHORT",
-        f"`{path[0].name}` was fitted on labels that were known only on {known}, when {cell} had "
-        f"begun on {first}.",
-        f"labels are known {delay} days after the event (label_horizon of their source)\n"
-        f"path: {route(path, judged.on(cell))}",
-        f"keep that distance: TimeSplit(..., embargo='{delay}d').",
-        path,
-    )
-
-
 def serve_only(judged: Judged, path: tuple[Instance, ...]) -> Finding:
     """A production refit feeds an evaluation."""
     return Finding(
@@ -334,13 +279,22 @@ def no_prediction(variant: Variant, cell: str, why: str, fix: str) -> Finding:
 
 def oof_required(reader: Instance, path: tuple[Instance, ...], rows: int) -> Finding:
     """An estimator is trained on features that have seen their rows' own labels."""
+    seen, fitting = path[0], path[0].stage.fitting
+    instead = f"let `{seen.name}` be .cross_fit(5), or fit both on .slices(...) of train."
+    if fitting.scheme == "slice":
+        others = " or ".join(
+            f".slices({k + 1}, of={fitting.count})"
+            for k in range(fitting.count)
+            if k != fitting.index
+        )
+        instead = f"fit `{reader.name}` on a slice that `{seen.name}` has not read: {others}."
     return Finding(
         "OOF_REQUIRED",
-        f"`{reader.name}` is trained on `{path[0].name}`, which has seen the labels of the same "
-        "rows.",
-        f"buckets {shown(rows)}: there it looks better than it is on new rows, so `{reader.name}` "
-        f"trusts it too much; the metric on test is true\npath: {route(path[:-1], reader.name)}",
-        f"let `{path[0].name}` be .cross_fit(5), or fit both on .slices(...) of train.",
+        f"`{reader.name}` is trained on `{seen.name}`, which has seen the labels of the same rows.",
+        f"buckets {shown(rows)}: there it looks better than it is on new rows, and what "
+        f"`{reader.name}` learns is true of these rows only; the metric on test is true\n"
+        f"path: {route(path[:-1], reader.name)}",
+        instead,
         path,
         rows,
     )
@@ -379,4 +333,40 @@ def stale_policy(what: str, recorded: Mapping[str, object], split: Split) -> Fin
         "; ".join(f"{key} was {recorded.get(key)!r} and is {present[key]!r}" for key in edited),
         "fit it again, or restore the policy.",
         where=(("the split policy", split.location),),
+    )
+
+
+def outcome_as_input(judged: Judged, path: tuple[Instance, ...], feature: str) -> Finding:
+    """An output is made from another outcome, which nobody knows in time.
+
+    Args:
+        path: from the source of the outcome.
+        feature: the outcome.
+    """
+    source = path[0].source
+    known = f"{source.label_delay} days after their time (label_horizon)"
+    return Finding(
+        "OUTCOME_AS_INPUT",
+        f"{judged.title} is made from `{feature}`, which source `{source.name}` declares as a "
+        "label.",
+        f"a label is an outcome: those of `{path[0].entity.name}` are known "
+        + (known if source.label_delay else "no earlier than what is predicted")
+        + f"\npath: {route(path, f'{judged.title} of {judged.variant.name}')}",
+        f"leave `{feature}` out of the inputs; if it is known beforehand, leave it out of the "
+        f"labels=[...] of `{source.name}`, or load it by a source of its own without label_horizon"
+        f"{lag_instead((path[0], feature))}.",
+        path,
+    )
+
+
+def lag_instead(feature: tuple[Instance, str]) -> str:
+    """How to read what earlier rows had of a feature of a source, where that can be."""
+    instance, name = feature
+    entity, delay = instance.entity, instance.source.label_delay
+    if entity.time is None or entity.parent is None:
+        return ""
+    gap = f", gap='{delay}d'" if delay else ""
+    return (
+        f"; of rows before each row's own time, aggregates(..., of={entity.name}, "
+        f"to={entity.name}, measures={{'{name}': [...]}}{gap}) may tell"
     )

@@ -1,19 +1,19 @@
-"""What the algebra says against values that are read on a part of the data."""
+"""What the algebra says against what was learned from the rows of a part, or later than it."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from datetime import date
 from functools import partial
 from typing import NamedTuple
 
 from ff_assets.core import leak_refusals as found
-from ff_assets.core.buckets import ALL
 from ff_assets.core.influence import path_to, upstream
 from ff_assets.core.instance import Instance
-from ff_assets.core.leak_refusals import Choice, Finding, Judged
+from ff_assets.core.leak_refusals import Finding, Judged
 from ff_assets.core.leakage import NOTHING, Provenance, on
-from ff_assets.core.ledger import Ledger, day_of, pretrained
+from ff_assets.core.ledger import Ledger, pretrained
 from ff_assets.core.policy import LeakPolicy
-from ff_assets.core.split import Space, TimeSplit
+from ff_assets.core.requested import Part
+from ff_assets.core.split import Space
 
 
 class Read(NamedTuple):
@@ -21,6 +21,18 @@ class Read(NamedTuple):
 
     instance: Instance
     rows: int
+
+
+class Learned(NamedTuple):
+    """All that something has learned.
+
+    Attributes:
+        read: the values that it is made of.
+        own: what it has learned itself, as a fit does.
+    """
+
+    read: tuple[Read, ...] = ()
+    own: Provenance = NOTHING
 
 
 class Leaks:
@@ -35,124 +47,104 @@ class Leaks:
         self.ledger = ledger
         self.policy = policy
 
-    @property
-    def is_transductive(self) -> bool:
-        """Whether features, though no label, of evaluated rows may be learned from."""
-        return self.policy.transductive == "warn"
-
-    def learned(self, read: Sequence[Read]) -> Provenance:
-        """What has influenced some values, taken together."""
-        joined = NOTHING
-        for instance, rows in read:
+    def provenance(self, learned: Learned) -> Provenance:
+        """The provenance of all of it together."""
+        joined = learned.own
+        for instance, rows in learned.read:
             joined |= on(self.ledger[instance].pieces, rows)
         return joined
 
-    def of(self, judged: Judged, read: Sequence[Read], cell: str, rows: int) -> Iterator[Finding]:
-        """What is found about the rows of a part.
-
-        Args:
-            judged: what is made of the values: an output, or the choice of a champion.
-            read: the values.
-            cell: the part.
-            rows: its buckets.
-        """
-        variant = judged.variant
-        space = variant.split.space(variant.entity)
-        provenance = self.learned(read)
+    def of(self, judged: Judged, learned: Learned, part: Part) -> Iterator[Finding]:
+        """What is found about the rows of a part."""
+        provenance = self.provenance(learned)
         if provenance.is_unknown:
-            path = self._trace(read, lambda p: p.is_unknown)
-            yield found.unknown(judged, cell, path)
+            path = self.trace(learned, lambda p: p.is_unknown)
+            yield found.unknown(judged, part.name, path or ())
             return
         if provenance.attested:
-            yield from _attested(judged, read, cell)
-        roots = {entity.name for entity in variant.entity.chain}
+            yield from _attested(judged, learned, part)
+        roots = {entity.name for entity in part.variant.entity.chain}
         for other in provenance.everywhere.buckets:
-            if other != space:
-                path = self._trace(read, partial(_reads_space, other))
+            if other != part.space:
+                path = self.trace(learned, partial(_reads_space, other))
                 related = other.root in roots
-                yield found.incomparable(judged, cell, path, other, related=related)
-        labels = provenance.labels.within(space, rows)
-        features = provenance.features.within(space, rows)
-        if labels or features:
-            yield self._overlap(judged, read, cell, rows, labels or features, labels=bool(labels))
-        elif isinstance(variant.split, TimeSplit):
-            latest = provenance.latest
-            yield from self._anticipated(judged, read, cell, rows, latest, variant.split)
+                yield found.incomparable(judged, part.name, path or (), other, related=related)
+        finding = self.overlap(judged, learned, part)
+        if finding is not None:
+            yield finding
+            if finding.code != found.TRANSDUCTIVE:
+                return  # its rows are part of what is anticipated
+        yield from self._anticipated(judged, learned, part, forgiven=finding is not None)
 
-    def _trace(
-        self, read: Sequence[Read], is_bad: Callable[[Provenance], object], *, trained: bool = True
-    ) -> tuple[Instance, ...]:
-        for instance, rows in read:
-            available = rows & instance.available
-            if path := self.ledger.trace(instance, available, is_bad, trained=trained):
-                return path
-        return ()
-
-    def _overlap(
-        self,
-        judged: Judged,
-        read: Sequence[Read],
-        cell: str,
-        rows: int,
-        seen: int,
-        *,
-        labels: bool,
-    ) -> Finding:
-        split = judged.variant.split
-        space = split.space(judged.variant.entity)
+    def overlap(self, judged: Judged, learned: Learned, part: Part) -> Finding | None:
+        """The rows of the part that were read; a warning if the policy forgives it."""
+        provenance = self.provenance(learned)
+        labels = bool(provenance.labels.within(part.space, part.rows))
 
         def reads(provenance: Provenance) -> int:
             channel = provenance.labels if labels else provenance.features
-            return channel.within(space, rows)
+            return channel.within(part.space, part.rows)
 
-        applied = self._trace(read, reads, trained=False)
-        path = applied or self._trace(read, reads)
-        if not labels and self.is_transductive:
-            return found.transductive(judged, cell, path, seen)
-        if isinstance(judged, Choice):
-            return found.overlap_of_choice(judged, cell, path, seen, labels=labels)
-        own = bool(applied) or cell in split.cells
-        return found.overlap(judged, cell, path, seen, labels=labels, own=own)
+        seen = reads(provenance)
+        if not seen:
+            return None
+        applied = self.trace(learned, reads, trained=False)
+        path = (self.trace(learned, reads) if applied is None else applied) or ()
+        if not labels and self.policy.transductive == "warn":
+            return found.transductive(judged, part.name, path, seen)
+        own = applied is not None or part.name in part.variant.split.cells
+        return judged.overlap(part.name, path, seen, labels=labels, own=own)
+
+    def trace(
+        self, learned: Learned, is_bad: Callable[[Provenance], object], *, trained: bool = True
+    ) -> tuple[Instance, ...] | None:
+        """The shortest path from what is to blame; empty if it is what was learned itself."""
+        if is_bad(learned.own):
+            return ()
+        for instance, rows in learned.read:
+            available = rows & instance.available
+            if path := self.ledger.trace(instance, available, is_bad, trained=trained):
+                return path
+        return None
 
     def _anticipated(
-        self,
-        judged: Judged,
-        read: Sequence[Read],
-        cell: str,
-        rows: int,
-        latest: int | None,
-        split: TimeSplit,
+        self, judged: Judged, learned: Learned, part: Part, *, forgiven: bool
     ) -> Iterator[Finding]:
-        """Fits on what came after the part began, and labels that were known only then."""
-        first = (rows & -rows).bit_length() - 1
-        begin = day_of(split, first)
-        first_day = date.fromordinal(begin)
-        earlier = (1 << first) - 1
-        space = split.space(judged.variant.entity)
+        """Fits on what came after the part began, and labels that were known only then.
 
-        def later(p: Provenance) -> bool:
-            seen = p.everywhere.within(space, ALL & ~earlier)
-            return bool(seen) or (p.attested and late(p))
+        Args:
+            forgiven: whether features of its rows, though no labels, have been read and may be.
+        """
+        if part.begin is None:
+            return
+        rows = part.since & ~part.rows if forgiven else part.since
 
-        def late(p: Provenance) -> bool:
-            return p.latest is not None and p.latest >= begin
+        def later(provenance: Provenance) -> bool:
+            seen = provenance.everywhere.within(part.space, rows)
+            return bool(seen) or part.is_stated(provenance)
 
-        if path := self._trace(read, later):
-            yield found.future(judged, cell, path, first_day)
-        elif latest is not None and (path := self._trace(read, late)):
-            delay = self.ledger.label_delay(path[0]) or 0
-            known = date.fromordinal(latest)
-            yield found.embargo(judged, cell, path, delay, known, first_day)
+        first = date.fromordinal(part.begin)
+        path = self.trace(learned, later)
+        if path is not None:
+            yield judged.future(part.name, path, first)
+            return
+        latest = self.provenance(learned).latest
+        if latest is None or latest < part.begin:
+            return
+        path = self.trace(learned, lambda p: p.latest == latest)
+        if path is not None:
+            delay = (self.ledger.label_delay(path[0]) if path else None) or 0
+            yield judged.embargo(part.name, path, delay, date.fromordinal(latest), first)
 
 
-def _attested(judged: Judged, read: Sequence[Read], cell: str) -> Iterator[Finding]:
-    for each in read:
+def _attested(judged: Judged, learned: Learned, part: Part) -> Iterator[Finding]:
+    for each in learned.read:
         behind = upstream(each.instance)
         for instance in behind:
             operation = pretrained(instance)
             if operation and operation.attested:
                 path, statement = path_to(behind, instance), operation.attested.statement
-                yield found.attested(judged, cell, path, statement)
+                yield found.attested(judged, part.name, path, statement)
 
 
 def _reads_space(space: Space, provenance: Provenance) -> bool:

@@ -35,12 +35,15 @@ class Account:
         pieces: the provenance of its values.
         delays: feature -> how many days after a row's time the labels are known that the feature
             is made from by applications alone; `None` where it is made from no label.
+        horizon: how many days after a row's time all is known that the values are made from by
+            applications alone, were it all labels.
         memorised: the buckets whose values come from a fit that has read the same rows' labels.
         history: whether a row's values may be made from earlier buckets as well.
     """
 
     pieces: Pieces
     delays: Mapping[str, int | None]
+    horizon: int
     memorised: int
     history: bool
 
@@ -51,7 +54,8 @@ class Ledger:
     Args:
         instances: in topological order.
         labels: features that are labels besides those that sources declare.
-        salt: of the project's split, in which attested buckets are counted unless they say more.
+        salt: of the project's split, in which attested buckets are counted unless they say
+            another, whatever split a target has.
     """
 
     def __init__(self, instances: Iterable[Instance], labels: Iterable[Label], salt: str) -> None:
@@ -98,7 +102,9 @@ class Ledger:
             own = self._origins[instance, WHOLE] = self._attested(instance, attestable)
             pieces = tuple(Piece(rows, own | provenance) for rows, provenance in pieces)
         delays = self[instance].delays if context else self._delays(instance)
-        return Account(pieces, delays, memorised & instance.available, history)
+        horizons = (account.horizon for account in inputs)
+        horizon = instance.source.label_delay if instance.is_source else max(horizons, default=0)
+        return Account(pieces, delays, horizon, memorised & instance.available, history)
 
     def _fit(self, instance: Instance, fit: Fit, delay: int | None, *, history: bool) -> None:
         """Account for what a fit has learned."""
@@ -122,10 +128,10 @@ class Ledger:
 
     def label_delay(self, instance: Instance) -> int | None:
         """How late the labels are known that a fit reads; `None` if it reads none."""
-        reads = [*instance.inputs.items(), *instance.fit_inputs.items()]
-        delays = [self[parent].delays[feature] for feature, parent in reads]
-        if outcomes(instance):
-            delays.append(0)
+        reads = {**instance.inputs, **instance.fit_inputs}
+        delays = [self[parent].delays[feature] for feature, parent in reads.items()]
+        # An outcome is a label here, although nobody may have declared it as one.
+        delays += (self[reads[feature]].horizon for feature in outcomes(instance))
         return max((delay for delay in delays if delay is not None), default=None)
 
     def _delays(self, instance: Instance) -> dict[str, int | None]:
@@ -139,11 +145,14 @@ class Ledger:
             }
         made: dict[str, int | None] = {}
         shared: dict[tuple[str, ...], int | None] = {}
+        aggregate = _aggregate(instance)
+        waited = 0 if aggregate is None else aggregate.gap.days
         for feature in instance.stage.outputs:
             names = made_from(instance, feature)
             if names not in shared:
                 delays = (self[instance.inputs[name]].delays[name] for name in names)
-                shared[names] = max((d for d in delays if d is not None), default=None)
+                latest = max((d for d in delays if d is not None), default=None)
+                shared[names] = None if latest is None else max(0, latest - waited)
             is_label = (instance, feature) in self._labels
             made[feature] = shared[names] or 0 if is_label else shared[names]
         return made
@@ -157,9 +166,8 @@ class Ledger:
         # A day is all that a time split needs; buckets of keys say nothing of time.
         if attested.buckets and not (latest and _is_timed(instance)):
             rows = bitmap(attested.buckets)
-            salt = self._salt if _is_timed(instance) else instance.split.space(instance.entity).axis
             root = attested.root or instance.entity.root.name
-            read = FitSet({Space(root, attested.salt or salt): rows})
+            read = FitSet({Space(root, attested.salt or self._salt): rows})
         return Provenance(read, read, latest, attested=True)
 
     def _added(self, instance: Instance, context: int, rows: int) -> Iterator[Provenance]:

@@ -118,12 +118,14 @@ class AggregateOperation:
         over: the entity whose key both have, which is `to` itself or an ancestor of it; all rows
             of a group belong to one row of it.
         measures: what is computed.
+        gap: how long before a row's own time the latest rows end that count.
     """
 
     of: Entity
     to: Entity
     over: Entity
     measures: tuple[Measure, ...]
+    gap: timedelta = timedelta()
 
     is_estimator = False
     label = None
@@ -150,7 +152,8 @@ class Attested:
     Args:
         statement: a sentence that says who knows it and how.
         buckets: the buckets of keys on which it was fitted.
-        salt: the salt of these buckets; the project's own if it is left out.
+        salt: the salt of these buckets; that of the project's split if it is left out, also where
+            a target has a split of its own.
         root: the entity whose keys they are of, by name; the root of the rows it is applied to if
             it is left out.
         until: the last day of the data it was fitted on.

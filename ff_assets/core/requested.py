@@ -1,48 +1,99 @@
 """The parts of the data that a target asks for, and whether a fit has read rows of them."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 
-from ff_assets.core.cells import VALIDATION
+from ff_assets.core.buckets import ALL
+from ff_assets.core.cells import TRAIN, VALIDATION
 from ff_assets.core.declare import describe
 from ff_assets.core.errors import DefinitionError, nearest
 from ff_assets.core.influence import upstream
-from ff_assets.core.instance import Instance, Variant
+from ff_assets.core.instance import Variant
 from ff_assets.core.leakage import Provenance
 from ff_assets.core.ledger import Ledger, day_of
-from ff_assets.core.split import TimeSplit
+from ff_assets.core.split import Space, TimeSplit
 
 FOLDS = "folds"  # in `select_on`: all folds or blocks of train
 
 
-def rows_of_part(variant: Variant, part: str) -> int:
-    """The buckets of a cell of the split, or of a fold or block of the prediction's train.
+@dataclass(frozen=True)
+class Part:
+    """Rows of a variant on which there is a metric, and what must not be learned from for it.
 
-    There are none of a fold if nothing that the prediction is made by is cross-fitted.
+    Attributes:
+        name: in words.
+        rows: their buckets, as a bitmap.
+        variant: whose metric it is.
+    """
+
+    name: str
+    rows: int
+    variant: Variant
+
+    @property
+    def space(self) -> Space:
+        """What its buckets are comparable with."""
+        return self.variant.split.space(self.variant.entity)
+
+    @property
+    def begin(self) -> int | None:
+        """Its first day, as an ordinal of `date`; `None` where rows have no time."""
+        split = self.variant.split
+        return day_of(split, self._first) if isinstance(split, TimeSplit) and self.rows else None
+
+    @property
+    def since(self) -> int:
+        """The buckets of its first day and of all later ones; none where rows have no time."""
+        return 0 if self.begin is None else ALL & ~((1 << self._first) - 1)
+
+    @property
+    def _first(self) -> int:
+        return (self.rows & -self.rows).bit_length() - 1
+
+    def is_late(self, provenance: Provenance) -> bool:
+        """Whether there are labels behind a value that were known only when the part had begun."""
+        latest, begin = provenance.latest, self.begin
+        return latest is not None and begin is not None and latest >= begin
+
+    def is_stated(self, provenance: Provenance) -> bool:
+        """Whether a model from elsewhere is stated to have read days of the part, or later ones."""
+        return provenance.attested and self.is_late(provenance)
+
+    def is_read(self, provenance: Provenance) -> bool:
+        """Whether a fit behind a value has read rows of the part."""
+        seen = provenance.everywhere.within(self.space, self.rows)
+        return bool(seen) or self.is_stated(provenance)
+
+
+def part_of(variant: Variant, name: str) -> Part:
+    """A cell of the split, or a fold or block of the prediction's train.
+
+    There are no rows of a fold if nothing that the prediction is made by is cross-fitted.
 
     Raises:
         DefinitionError: there is no such part.
     """
     split = variant.split
-    if part in split.cells:
-        return split.bits(part)
-    kind, _, number = part.partition("_")
+    if name in split.cells:
+        return Part(name, split.bits(name), variant)
+    kind, _, number = name.partition("_")
     divided = _division(variant, f"{kind}s") if kind in ("fold", "block") else []
     known = [*split.cells, *(f"{kind}_{k}" for k in range(len(divided or ())))]
     if divided is None and number.isdecimal():
-        return 0
-    if part not in known:
+        return Part(name, 0, variant)
+    if name not in known:
         raise DefinitionError(
-            f"target `{variant.target.name}` asks for a metric on {part!r}, which is no part of "
+            f"target `{variant.target.name}` asks for a metric on {name!r}, which is no part of "
             "its data.",
             where=[describe(variant.target)],
-            why=nearest(part, known),
+            why=nearest(name, known),
             fix="give the split a part for it: HashSplit(cells={..., 'validation': range(...)}) "
             "or TimeSplit(..., validation='30d')."
-            if part == VALIDATION
+            if name == VALIDATION
             else "name a part of the split, or a fold or block of the prediction's cross-fitting.",
         )
     assert divided is not None
-    return divided[int(number)]
+    return Part(name, divided[int(number)], variant)
 
 
 def deciding(variant: Variant) -> Mapping[str, int]:
@@ -58,7 +109,7 @@ def deciding(variant: Variant) -> Mapping[str, int]:
     if chosen is None:
         return {}
     if chosen != FOLDS:
-        return {chosen: rows_of_part(variant, chosen)}
+        return {chosen: part_of(variant, chosen).rows}
     for kind in ("fold", "block"):
         if divided := _division(variant, f"{kind}s"):
             available = variant.prediction.available
@@ -74,24 +125,13 @@ def _division(variant: Variant, scheme: str) -> list[int] | None:
     return None
 
 
-def in_sample(ledger: Ledger, variant: Variant, rows: int) -> tuple[Instance, ...]:
-    """The path to the prediction on some rows from a fit behind it that has read some of them.
+def measured_cells(ledger: Ledger, variant: Variant) -> Iterator[str]:
+    """The cells of the split with a metric: train, and those of which no fit has read rows.
 
-    A metric there tells how well the variant remembers. What a pre-trained model has read is as it
-    is attested; everything if nothing is.
-
-    Returns:
-        The instances on the way, the fit's first; nothing if no fit has read any of the rows.
+    What a pre-trained model has read is as it is attested; everything if nothing is.
     """
-    space, split = variant.split.space(variant.entity), variant.split
-
-    def reads(provenance: Provenance) -> bool:
-        if provenance.everywhere.within(space, rows):
-            return True
-        stated = provenance.latest if provenance.attested else None
-        if stated is None or not rows or not isinstance(split, TimeSplit):
-            return False
-        first = (rows & -rows).bit_length() - 1
-        return stated >= day_of(split, first)
-
-    return ledger.trace(variant.prediction, rows & variant.prediction.available, reads)
+    for cell in variant.split.cells:
+        part = part_of(variant, cell)
+        available = part.rows & variant.prediction.available
+        if cell == TRAIN or not ledger.trace(variant.prediction, available, part.is_read):
+            yield cell

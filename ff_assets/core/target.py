@@ -30,7 +30,8 @@ class Target:
             the flow modules that no target names, or the only one in them.
         certify: the parts of the data for which an honest metric is wanted: `test`, `validation`
             if the split has it, or a fold of the cross-fitted prediction (`fold_0`) or block of
-            the ordered one (`block_2`).
+            the ordered one (`block_2`). The metric on test is shown, and so has to be honest,
+            whatever is certified; a model is registered only with a certificate.
         select_on: the part whose metric decides which variant is the champion, in the words of
             `certify`, or `folds` for all folds or blocks. It must not be among what is certified:
             the best of several is better there by luck alone. Nor may a fit behind any of the

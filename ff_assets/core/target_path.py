@@ -1,9 +1,11 @@
 """Whether an output is made from what it is to predict: a label that comes back by a detour.
 
-Label and output are followed back by applications to features of sources. A declared label on the
-way to both is a leak, and so is every feature that the label is made from: together they determine
-it. An aggregate of what was strictly before a row's own time ends the way of the output, as past
-labels may be known.
+Label and output are followed back by applications to features of sources. What source declares as
+a label among those that the label is made from is the outcome; all of them are, where none is
+declared, as nothing tells the outcome from what was known. An output that is made from it is a
+leak. What an aggregate has of rows strictly before a row's own time ends the way of the output, as
+past labels may be known: only where the row is one of those that the outcome is of, and only of
+outcomes that were known by then. Carried to rows of other times, the past may be their future.
 
 It does not where the label is an aggregate itself. Nothing in a declaration says that such a label
 sums up later rows than the output does: both go up to a time of their own, or have none. So of the
@@ -11,50 +13,75 @@ rows that the label sums up, an output must not be made from the same features; 
 theirs, row by row or summed up, unless the source tells features from outcomes by declaring what
 the label sums up as a label. What a row is made of, and what it is a part of, tells of it as well:
 the items of a basket that is summed up, or the basket of items that are.
+
+What else sources declare as labels is no input either: of the rows that the outcome is of, as it is
+known no earlier; and under a split by time whatever is known only after a row's own time.
 """
 
 from collections.abc import Iterator, Sequence
+from itertools import islice
 
+from ff_assets.core import leak_refusals as found
 from ff_assets.core.declare import describe
-from ff_assets.core.influence import Origins, only_past, origins, through_none
+from ff_assets.core.influence import Origins, is_declared, origins, outcome, sum_of
 from ff_assets.core.instance import Instance
 from ff_assets.core.leak_refusals import Finding, Judged, route
-from ff_assets.core.ledger import Label, Ledger
+from ff_assets.core.ledger import Label
 from ff_assets.core.operations import AggregateOperation
+from ff_assets.core.split import TimeSplit
 
 
-def target_paths(ledger: Ledger, judged: Judged) -> Iterator[Finding]:
+def target_paths(judged: Judged) -> Iterator[Finding]:
     """The reason to refuse an output because it is made from the label; at most one."""
+    yield from islice(_reasons(judged), 1)
+
+
+def _reasons(judged: Judged) -> Iterator[Finding]:
     name = judged.variant.target.label
     assert name is not None
     label = judged.variant.features[name], name
     output = judged.instance, judged.output
-    near = origins(*label, through_none)
-    summed = dict.fromkeys(
-        part for each in near.of_aggregates for part in origins(*each).of_sources
-    )
-    apart = [part for part in near.of_sources if part not in summed]
+    near = origins(*label, summed=False)
+    summed = {part for each in near.of_aggregates for part in origins(*each).of_sources}
+    told = outcome(origins(*label).of_sources)
+    every = origins(*output)
+    later = {entity: origins(*output, row=entity) for entity in {i.entity for i, _ in told}}
 
-    known = origins(*output, lambda instance, read: not only_past(ledger, instance, read))
-    ever = origins(*output) if summed else known
-    shared = {part: known for part in apart if part in known.readers}
-    shared |= {part: ever for part in summed if part in ever.readers}
-    declared = [part for part in shared if _is_declared(part)]
-    if declared or len(shared) == len(apart) + len(summed):
-        parts = declared or list(shared)
-        path = shared[parts[0]].path(parts[0])
-        yield _made_from_label(judged, path, [feature for _, feature in parts])
-    elif summed:
-        yield from _same_events(judged, origins(*label).of_aggregates, ever)
+    def used(part: Label) -> Origins:
+        return every if part in summed else later[part[0].entity]
+
+    shared = [part for part in told if part in used(part).nodes]
+    if shared:
+        yield _made_from_label(judged, used(shared[0]).path(shared[0]), shared, told)
+    if summed:
+        yield from _same_events(judged, origins(*label).of_aggregates, every)
+    for part in told:
+        yield from _outcomes(judged, part, used(part))
+    if isinstance(judged.variant.split, TimeSplit):
+        yield from _unknown_yet(judged, origins(*output, row=label[0].entity))
+
+
+def _outcomes(judged: Judged, part: Label, used: Origins) -> Iterator[Finding]:
+    """Labels that sources declare of the rows that the outcome is of."""
+    for feature in filter(is_declared, used.of_sources):
+        if feature[0].entity == part[0].entity:
+            yield found.outcome_as_input(judged, used.path(feature), feature[1])
+
+
+def _unknown_yet(judged: Judged, used: Origins) -> Iterator[Finding]:
+    """Labels that sources declare which are known only after a row's own time."""
+    for feature in filter(is_declared, used.of_sources):
+        if not all(rows.know(feature[0].source) for rows in used.rows(feature)):
+            yield found.outcome_as_input(judged, used.path(feature), feature[1])
 
 
 def _same_events(judged: Judged, truth: tuple[Label, ...], used: Origins) -> Iterator[Finding]:
     for summed in truth:
         parts = origins(*summed).of_sources
-        if any(_is_declared(part) for part in parts):
+        if any(is_declared(part) for part in parts):
             continue  # which tells the outcome from what was known
         for other in used.features:
-            if _tells_of(other, _sum(summed)):
+            if _tells_of(other, sum_of(summed[0])):
                 source = parts[0][0].name
                 yield _of_same_events(judged, used.path(other), other[1], summed[0], source)
                 return
@@ -63,42 +90,45 @@ def _same_events(judged: Judged, truth: tuple[Label, ...], used: Origins) -> Ite
 def _tells_of(feature: Label, summed: AggregateOperation) -> bool:
     """Whether a feature is of rows that an aggregate sums up, of their parts or of their wholes."""
     if not feature[0].is_source:
-        rows = _sum(feature).of
+        rows = sum_of(feature[0]).of
         return rows.is_within(summed.of) or summed.of.is_within(rows)
     entity = feature[0].entity
     is_whole = summed.of.is_within(entity) and entity.is_below(summed.over)
     return entity.is_within(summed.of) or is_whole
 
 
-def _sum(aggregated: Label) -> AggregateOperation:
-    operation = aggregated[0].stage.operation
-    assert isinstance(operation, AggregateOperation)
-    return operation
-
-
-def _is_declared(part: Label) -> bool:
-    instance, feature = part
-    return feature in instance.source.labels
-
-
 def _made_from_label(
-    judged: Judged, path: tuple[Instance, ...], features: Sequence[str]
+    judged: Judged, path: tuple[Instance, ...], shared: Sequence[Label], told: Sequence[Label]
 ) -> Finding:
-    """An output is made from what is to be predicted."""
+    """An output is made from what is to be predicted.
+
+    Args:
+        shared: the features of the outcome that the output is made from.
+        told: all features of the outcome.
+    """
     label = judged.variant.target.label
-    names = ", ".join(f"`{name}`" for name in features)
+    features = [feature for _, feature in shared]
+    names = _quoted(features)
+    why = f"path: {route(path, f'{judged.title} of {judged.variant.name}')}"
+    fix = f"leave {names} and what is made of it out of the inputs"
     verb = "determine" if len(features) > 1 else "determines"
-    same = list(features) == [label]
+    what = "is the label" if features == [label] else f"{verb} the label `{label}`"
+    if judged.output in features:
+        fix = f"to see {names} beside the prediction, name it in Target(keep=[...])"
+    elif len(shared) < len(told) and not is_declared(shared[0]):
+        others = _quoted([feature for _, feature in told])
+        what = f"is a part of what the label `{label}` is made from"
+        why = f"nothing says which of {others} is the outcome\n{why}"
+        fix += ", or declare which of them is the outcome: labels=[...] of its source"
+    elif any(instance.is_aggregate for instance in path):
+        fix += found.lag_instead(shared[0])
     return Finding(
-        "TARGET_PATH",
-        f"{judged.title} is made from {names}, which {'is' if same else verb} the label"
-        + ("." if same else f" `{label}`."),
-        f"path: {route(path, f'{judged.title} of {judged.variant.name}')}",
-        f"to see {names} beside the prediction, name it in Target(keep=[...])."
-        if judged.output in features
-        else f"leave {names} and what is made of it out of the inputs.",
-        path,
+        "TARGET_PATH", f"{judged.title} is made from {names}, which {what}.", why, f"{fix}.", path
     )
+
+
+def _quoted(features: Sequence[str]) -> str:
+    return ", ".join(f"`{feature}`" for feature in features)
 
 
 def _of_same_events(
@@ -112,13 +142,13 @@ def _of_same_events(
         of: a source of the rows that it sums up.
     """
     first, label = path[0], judged.variant.target.label
-    rows = _sum((summed, "")).of.name
+    rows = sum_of(summed).of.name
     if first.is_source:
         told = f"which is of rows of `{first.entity.name}`, and the label `{label}` sums up " + (
             "these" if first.entity.name == rows else f"rows of `{rows}`"
         )
     else:
-        events = _sum((first, feature)).of.name
+        events = sum_of(first).of.name
         told = f"which sums up rows of `{events}`, as the label `{label}` does" + (
             "" if events == rows else f" with rows of `{rows}`"
         )

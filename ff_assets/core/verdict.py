@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
+from ff_assets.core import leak_refusals as found
 from ff_assets.core.buckets import describe as shown
 from ff_assets.core.buckets import ranges
 from ff_assets.core.declare import describe
@@ -43,6 +44,8 @@ class Verdict:
     Attributes:
         variant: whose metric it is.
         cell: the part, as `Target.certify` names it.
+        certified: whether the target certifies it. Metrics on test are shown, and so are judged,
+            whatever is certified.
         evaluated: its buckets for which there is a prediction, as a bitmap.
         models: the estimators and pre-trained models behind the prediction, in topological order.
         provenance: of the predictions on it.
@@ -53,6 +56,7 @@ class Verdict:
 
     variant: Variant
     cell: str
+    certified: bool
     evaluated: int
     models: tuple[Instance, ...]
     provenance: Provenance
@@ -80,10 +84,10 @@ class Verdict:
         if self.refusals:
             return f"Refused ({self.code}): {self.refusals[0].text}"
         codes = {warning.code for warning in self.warnings}
-        of = "label" if "TRANSDUCTIVE" in codes else "row"
+        of = "label" if found.TRANSDUCTIVE in codes else "row"
         count = len(self.models)
         any_of = f"any of the {count} models" if count > 1 else "the model" if count else "anything"
-        rest = [f for f in self.warnings if f.code in ("TRANSDUCTIVE", "ATTESTED")]
+        rest = [finding for finding in self.warnings if finding.code in found.DOUBTS]
         but = f", but {rest[0].text}" if rest else "."
         return f"Honest: no {of} of {self.cell} was used to fit {any_of} behind this score{but}"
 
@@ -93,6 +97,7 @@ class Verdict:
             "target": self.variant.target.name,
             "variant": self.variant.name,
             "cell": self.cell,
+            "certified": self.certified,
             "buckets": ranges(self.evaluated),
             "allowed": self.allowed,
             "code": self.code,
@@ -116,11 +121,16 @@ def refuse(verdicts: Sequence[Verdict]) -> None:
     first, finding = refused[0], refused[0].refusals[0]
     others = [f"{v.variant.name} on {v.cell} ({v.code}): {v.refusals[0].text}" for v in refused[1:]]
     also = [f"also {other.code}: {other.text}" for other in first.refusals[1:]]
+    if not first.certified:
+        also.insert(0, f"variants are shown and compared by {first.cell} whatever is certified")
     part = f"\nor report on {first.honest_part}." if first.honest_part else ""
     raise LeakError(
         f"the metric of {first.variant.name} on {first.cell} is not honest: {finding.text}",
         code=finding.code,
-        where=[*finding.places, describe(first.variant.target)],
+        where=list(dict.fromkeys([*finding.places, describe(first.variant.target)])),
         why="\n".join([finding.why, *also, *(f"refused as well: {text}" for text in others)]),
-        fix=finding.fix + part,
+        fix=finding.fix + part + ("" if first.certified else _UNMEASURED),
     )
+
+
+_UNMEASURED = "\nA target that only serves has no metric: leave its label and task out."

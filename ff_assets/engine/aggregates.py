@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
 # No column of an entity begins with an underscore.
 _GROUP, _EVENT, _EVENT_AT, _ROW_AT = "_group", "_event", "_event_at", "_row_at"
-_DAY = 86_400_000_000  # times are counted in microseconds
+_MICROSECOND = timedelta(microseconds=1)  # in which times are counted
+_DAY = timedelta(days=1) // _MICROSECOND
 
 
 def aggregate(
@@ -27,8 +28,9 @@ def aggregate(
 ) -> "DataFrame":
     """The measures of an aggregate, for every row of an entity exactly once.
 
-    Between entities with times only events strictly before a row's own time count and, for a
-    measure with a window, only those at most that long before it. Where one of the two times is a
+    Between entities with times only events strictly before a row's own time count, of an aggregate
+    with a gap only those more than that long before it, and for a measure with a window only those
+    at most that long before it. Where one of the two times is a
     date, both count as days: what happened on the same day may have come later.
 
     Nulls never count. `sum`, `count` and `count_distinct` of nothing are 0, other usual functions
@@ -66,7 +68,8 @@ def aggregate(
     if timed:
         heads = rows.withColumn(_ROW_AT, F.col(str(to.time)))
         told, heads = _in_microseconds(told, heads)
-        related = (F.col(_EVENT_AT) < F.col(_ROW_AT)) & _within(_longest(operation))
+        last = F.col(_ROW_AT) - F.lit(operation.gap // _MICROSECOND)
+        related = (F.col(_EVENT_AT) < last) & _within(_longest(operation))
     else:  # then all rows of a group have the same measures, which are made once
         heads = rows.select(group).distinct()
         related = F.lit(True)
@@ -118,7 +121,7 @@ def _within(window: timedelta | None) -> "Column":
 
     if window is None:
         return F.lit(True)
-    return F.col(_EVENT_AT) >= F.col(_ROW_AT) - F.lit(window // timedelta(microseconds=1))
+    return F.col(_EVENT_AT) >= F.col(_ROW_AT) - F.lit(window // _MICROSECOND)
 
 
 def _same(heads: "DataFrame", group: str, told: "DataFrame") -> "Column":

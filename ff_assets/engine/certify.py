@@ -10,6 +10,7 @@ from ff_assets.core.certificate import Claim, Facts, certificate
 from ff_assets.core.certificate_words import plural
 from ff_assets.core.entities import Entity
 from ff_assets.core.instance import Instance, Variant
+from ff_assets.core.operations import AggregateOperation
 from ff_assets.core.split import TimeSplit
 from ff_assets.core.steps import CELLS
 from ff_assets.engine.store import Store
@@ -69,7 +70,11 @@ def _checks(
     # `engine.execute` stores no table without it.
     yield "Every stored table has as many rows as its source."
     for child, parent in _joined(variant):
-        yield f"Every {plural(child.name, 1)} has found its {plural(parent.name, 1)}."
+        found = f"Every {plural(child.name, 1)} has found its {plural(parent.name, 1)}"
+        yield f"{found}{f', and both name the same {names}' if (names := _above(parent)) else ''}."
+    for of, to, over in _summed(variant):
+        named = f"names the same {_above(over)} as the {plural(to.name, 1)} that it counts for"
+        yield f"Every {plural(of.name, 1)} {named}."
     if names := _agreeing_sources(variant, prints, store):
         yield f"The sources {names} hold the same keys, foreign keys and times."
     models = [instance for instance in variant.instances if instance.is_estimator]
@@ -105,6 +110,18 @@ def _joined(variant: Variant) -> list[tuple[Entity, Entity]]:
             coarser = {p.entity: None for p in instance.parents if p.entity != entity}
             pairs |= {(entity, other): None for other in coarser}
     return list(pairs)
+
+
+def _summed(variant: Variant) -> list[tuple[Entity, Entity, Entity]]:
+    """What aggregates bring together by a key that is not that of the split: of, to and over."""
+    operations = (i.stage.operation for i in variant.instances if i.is_aggregate)
+    kinds = [(o.of, o.to, o.over) for o in operations if isinstance(o, AggregateOperation)]
+    return [kind for kind in dict.fromkeys(kinds) if kind[2].parent is not None]
+
+
+def _above(entity: Entity) -> str:
+    """The coarser entities that a row of one belongs to, in words; empty if there are none."""
+    return " and ".join(plural(each.name, 1) for each in entity.chain[1:])
 
 
 def _agreeing_sources(variant: Variant, prints: Mapping[Instance, str], store: Store) -> str:

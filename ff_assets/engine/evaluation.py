@@ -1,16 +1,16 @@
 """Evaluating a variant: its metrics on the parts of the data."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from ff_assets.core.cells import TEST, TRAIN, VALIDATION
+from ff_assets.core.cells import TEST, VALIDATION
 from ff_assets.core.certificate import Claim
 from ff_assets.core.fingerprint import Fingerprints
 from ff_assets.core.fitting import WHOLE
 from ff_assets.core.instance import Variant
 from ff_assets.core.ledger import Ledger
 from ff_assets.core.refusals import describe
-from ff_assets.core.requested import deciding, in_sample
+from ff_assets.core.requested import deciding, measured_cells
 from ff_assets.engine.measurable import required_cells
 from ff_assets.engine.scored import Scored
 from ff_assets.engine.store import Store
@@ -18,11 +18,16 @@ from ff_assets.stats.metrics import NoMetric, evaluate
 
 
 def evaluate_variant(
-    variant: Variant, fingerprints: Fingerprints, store: Store, claims: Sequence[Claim] = ()
+    variant: Variant,
+    ledger: Ledger,
+    fingerprints: Fingerprints,
+    store: Store,
+    claims: Sequence[Claim] = (),
 ) -> dict[str, Any]:
     """The metrics of a variant on the parts of the data, as plain values.
 
     Args:
+        ledger: the provenance of what the variant is made of.
         claims: what is to be certified of them.
 
     Returns:
@@ -40,7 +45,7 @@ def evaluate_variant(
     target = variant.target
     assert target.task is not None
     scored = Scored(variant, fingerprints, store)
-    parts = {cell: variant.split.bits(cell) for cell in _cells(variant)}
+    parts = {cell: variant.split.bits(cell) for cell in measured_cells(ledger, variant)}
     folds = (fit for fit in variant.prediction.fits if fit.name != WHOLE and fit.serves)
     parts |= {fit.name: fit.serves for fit in folds}
     cells = variant.split.cells
@@ -79,14 +84,3 @@ def evaluate_variant(
             },
         }
     return result
-
-
-def _cells(variant: Variant) -> Iterator[str]:
-    """The cells of the split that have metrics; one in sample is no measure of anything.
-
-    What is a label makes no difference to which rows were read.
-    """
-    ledger = Ledger(variant.instances, labels=(), salt="")
-    for cell in variant.split.cells:
-        if cell == TRAIN or not in_sample(ledger, variant, variant.split.bits(cell)):
-            yield cell

@@ -16,6 +16,7 @@ from ff_assets.core.cells import CELL, stored_with
 from ff_assets.core.certificate import require
 from ff_assets.core.errors import FeatureFlowError, StageError
 from ff_assets.core.fitting import WHOLE
+from ff_assets.core.influence import ledger_of
 from ff_assets.core.instance import Instance, Variant, row_source
 from ff_assets.core.refusals import describe
 from ff_assets.core.steps import Kind, Step, rows_of, steps_of
@@ -318,7 +319,8 @@ class Execution:
         began = time.monotonic()
         variant, fingerprint = step.variant, self._inventory.fingerprint(step)
         claims = self._inventory.claims[variant]
-        cells = evaluate_variant(variant, self._plan.fingerprints, self._store, claims)
+        ledger, known = ledger_of(self._plan.flow), self._plan.fingerprints
+        cells = evaluate_variant(variant, ledger, known, self._store, claims)
         wear = note_read(self._store, variant, fingerprint)
         prints = {instance: self._plan.fingerprints[instance] for instance in variant.instances}
         certificates = certify(claims, cells, wear, fingerprint, prints, self._store)

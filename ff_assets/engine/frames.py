@@ -16,7 +16,7 @@ from ff_assets.core.steps import CELLS
 from ff_assets.engine.aggregates import aggregate
 from ff_assets.engine.columns import physical, stored_columns, structural
 from ff_assets.engine.frame_plan import Column, Recipe
-from ff_assets.engine.keys import orphaned, other_keys, other_types
+from ff_assets.engine.keys import other_keys, refuse_divided, refuse_unrelated
 from ff_assets.engine.plan import Plan
 from ff_assets.engine.regions import in_buckets, stored_bits, within
 from ff_assets.engine.stages import failed, make_stage
@@ -45,7 +45,7 @@ class Frames:
         self._spark = spark
         self._model = model
         self._built: dict[Instance, DataFrame] = {}
-        self._related: set[tuple[Instance, Instance, tuple[str, ...]]] = set()
+        self._related: set[tuple[Instance, Instance, Entity | None]] = set()
         self._readers = {instance: work.readers for instance, work in plan.work.items()}
         self._lock = threading.RLock()
 
@@ -182,6 +182,7 @@ class Frames:
         operation = instance.stage.operation
         assert isinstance(operation, AggregateOperation)
         assert instance.spine is not None
+        self._refuse_divided(events.base, instance.spine, operation.over)
         read = {
             feature: self.columns(parent)[feature] for feature, parent in instance.inputs.items()
         }
@@ -199,7 +200,7 @@ class Frames:
         entity = recipe.base.entity
         for instance in recipe.extend:
             if self._plan.work[instance].table:
-                self._refuse_orphans(recipe.base, instance)
+                self._refuse_unrelated(recipe.base, instance)
                 frame = self._joined(frame, entity, instance)
             else:
                 frame = self._transform(frame, instance, self._bits(instance))
@@ -229,26 +230,32 @@ class Frames:
                     if len(set(held)) > 1:
                         raise other_keys(first, other, cell, held[0][0] or 0, held[1][0] or 0)
 
-    def _refuse_orphans(self, base: Instance, other: Instance) -> None:
-        """Every row of a finer entity that is joined finds the row that it belongs to."""
+    def _refuse_unrelated(self, base: Instance, other: Instance) -> None:
+        """Every row of a finer entity that is joined belongs to the row that it finds.
+
+        All rows are looked at, whatever the cells of this run: those that are in two cells may be
+        the ones that do not belong together.
+        """
         if base.entity == other.entity:
             return
         children, parents = row_source(base), row_source(other)
         with self._lock:
-            cells = tuple(sorted(self._plan.work[base].cells))
-            if (children, parents, cells) in self._related:
+            if (children, parents, None) not in self._related:
+                rows, known = self._stored(children, CELLS), self._stored(parents, CELLS)
+                refuse_unrelated(children, parents, rows, known)
+                self._related.add((children, parents, None))
+
+    def _refuse_divided(self, base: Instance, spine: Instance, over: Entity) -> None:
+        """Events count for rows that belong to the same coarser ones, which decide the split."""
+        events = row_source(base)
+        with self._lock:
+            # Events that have been found to belong to their rows agree with them.
+            known = {(events, spine, None), (events, spine, over)}
+            if over.parent is None or not self._related.isdisjoint(known):
                 return
-            key = base.entity.key_of(other.entity)
-            rows = self._stored(children, cells).select(key)
-            known = self._stored(parents, cells)
-            types = rows.schema[key].dataType, known.schema[other.entity.key].dataType
-            if types[0] != types[1]:
-                raise other_types(children, parents, *(each.simpleString() for each in types))
-            orphans = rows.join(known, rows[key] == known[other.entity.key], "left_anti")
-            found = orphans.limit(3).collect()
-            if found:
-                raise orphaned(children, parents, [row[0] for row in found], orphans.count())
-            self._related.add((children, parents, cells))
+            told, rows = self._stored(events, CELLS), self._stored(spine, CELLS)
+            refuse_divided(events, spine, over, told, rows)
+            self._related.add((events, spine, over))
 
     def _bits(self, instance: Instance) -> int:
         """The buckets that may have rows where an instance is computed."""

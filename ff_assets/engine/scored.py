@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 from ff_assets.core.buckets import members
 from ff_assets.core.cells import BUCKET
-from ff_assets.core.entities import Entity
 from ff_assets.core.errors import DataError
 from ff_assets.core.fingerprint import Fingerprints
 from ff_assets.core.instance import Instance, Variant, row_source
@@ -19,6 +18,7 @@ from ff_assets.core.operations import SparkOperation
 from ff_assets.core.refusals import describe
 from ff_assets.core.steps import CELLS
 from ff_assets.engine.columns import private_columns
+from ff_assets.engine.keys import disagreeing
 from ff_assets.engine.regions import stored_bits
 from ff_assets.engine.store import Store
 
@@ -53,7 +53,7 @@ class Scored:
     """The rows of a variant that have a prediction.
 
     Raises:
-        DataError: a row that has to have a prediction has none.
+        DataError: a row that has to have a prediction has none, or a label is one of another group.
     """
 
     def __init__(self, variant: Variant, fingerprints: Fingerprints, store: Store) -> None:
@@ -86,6 +86,7 @@ class Scored:
 
 # No feature begins with an underscore.
 _LABEL, _PREDICTION, _POSITION, _GROUP = "_label", "_prediction", "_position", "_group"
+_NAMED = "_named_"
 
 
 class _Cell:
@@ -99,7 +100,8 @@ class _Cell:
             there, is unlabelled.
 
     Raises:
-        DataError: a row of the labels has to have a prediction, and has none.
+        DataError: a row of the labels has to have a prediction, and has none; or a row belongs to
+            another one of a coarser entity than what it is compared with.
     """
 
     def __init__(
@@ -119,12 +121,12 @@ class _Cell:
         predictable = labels[labels[BUCKET].isin(list(members(predicted.available)))]
         if truth.entity.is_below(predicted.entity):
             self.key = truth.entity.key
-            self.rows = _with(predictable, truth.entity, predictions, predicted.entity)
+            self.rows = _with(predictable, truth, predictions, predicted)
             lost = int(self.rows[_POSITION].isna().sum())
             self.rows[_GROUP] = self.rows[truth.entity.split_key]
         else:
             self.key = predicted.entity.key
-            self.rows = _with(predictions, predicted.entity, labels, truth.entity)
+            self.rows = _with(predictions, predicted, labels, truth)
             is_same = truth.entity == predicted.entity
             key = truth.entity.key
             lost = int((~predictable[key].isin(predictions[key])).sum()) if is_same else 0
@@ -145,16 +147,36 @@ class _Cell:
 
 
 def _with(
-    rows: "pd.DataFrame", entity: Entity, others: "pd.DataFrame", other: Entity
+    rows: "pd.DataFrame", instance: Instance, others: "pd.DataFrame", other: Instance
 ) -> "pd.DataFrame":
-    """Every row of an entity with what the row of another one has that it is, or belongs to."""
-    return rows.merge(
-        others.drop(columns=[BUCKET, *other.columns[1:]]),
+    """Every row of an instance with what the row of another one has that it is, or belongs to.
+
+    Raises:
+        DataError: the two belong to different rows of a coarser entity.
+    """
+    mine, theirs = instance.entity, other.entity
+    named = {key: f"{_NAMED}{key}" for key in theirs.foreign_keys}
+    found = rows.merge(
+        others.drop(columns=[BUCKET, *({theirs.time} - {None})]).rename(columns=named),
         how="left",
-        left_on=entity.key_of(other),
-        right_on=other.key,
+        left_on=mine.key_of(theirs),
+        right_on=theirs.key,
         validate="many_to_one",
     )
+    for ancestor in theirs.chain[1:]:
+        key, known = mine.key_of(ancestor), named[theirs.key_of(ancestor)]
+        apart = found[found[known].notna() & (found[key] != found[known])]
+        if len(apart):
+            row, own = apart.iloc[0], mine.key_of(theirs)
+            raise disagreeing(
+                row_source(instance),
+                row_source(other),
+                ancestor,
+                len(apart),
+                f"{mine.key} {row[mine.key]!r} with {own} {row[own]!r}",
+                (row[key], row[known]),
+            )
+    return found.drop(columns=[*named.values()])
 
 
 def _unpredicted(variant: Variant, cell: str, lost: int, rows: int) -> DataError:

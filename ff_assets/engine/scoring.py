@@ -21,7 +21,7 @@ from ff_assets.engine.aggregates import aggregate
 from ff_assets.engine.columns import private_columns
 from ff_assets.engine.frame_plan import Column
 from ff_assets.engine.frames import Frames
-from ff_assets.engine.keys import orphaned, other_types
+from ff_assets.engine.keys import refuse_divided, refuse_unrelated
 from ff_assets.engine.plan import Plan
 from ff_assets.engine.scoring_rows import ScoringRows, scoring_rows
 from ff_assets.engine.stages import make_stage
@@ -200,7 +200,8 @@ class Scoring:
             plan: with this scoring's readings, carried out.
 
         Raises:
-            DataError: rows belong to rows of a coarser entity that are not there.
+            DataError: rows belong to rows of a coarser entity that are not there, or that belong
+                to others than they say themselves.
         """
         entity, label = self.variant.entity, self.variant.target.label
         read = [
@@ -221,7 +222,8 @@ class Scoring:
         for columns, frame in zip(self.readings, read[:parents], strict=False):
             rows = self._with_parents(rows, loaders[0].plain, columns, frame)
         for instance, events in zip(self._aggregates, read[parents:], strict=True):
-            rows = rows.join(_measured(instance, events, loaders[0].plain), on=entity.key)
+            measured = _measured(instance, events, rows_scored(self.variant), loaders[0].plain)
+            rows = rows.join(measured, on=entity.key)
         return rows.select(*entity.columns, *self.given)
 
     def _with_parents(
@@ -233,15 +235,11 @@ class Scoring:
     ) -> "DataFrame":
         """Rows of a loader with what is known of the rows that they belong to."""
         instance = columns[0][0]
-        key, theirs = self.variant.entity.key_of(instance.entity), instance.entity.key
-        children = rows_scored(self.variant)
-        types = plain.schema[key].dataType, parents.schema[theirs].dataType
-        if types[0] != types[1]:
-            raise other_types(children, instance, *(each.simpleString() for each in types))
-        known = parents.select(parents[theirs].alias(key), *(name for _, name in columns))
-        orphans = plain.join(known, on=key, how="left_anti").where(plain[key].isNotNull())
-        if found := orphans.select(key).limit(3).collect():
-            raise orphaned(children, instance, [row[0] for row in found], orphans.count())
+        refuse_unrelated(rows_scored(self.variant), instance, plain, parents)
+        key = self.variant.entity.key_of(instance.entity)
+        known = parents.select(
+            parents[instance.entity.key].alias(key), *(name for _, name in columns)
+        )
         return rows.join(known, on=key, how="inner")
 
     def kept(self, scored: "DataFrame") -> "DataFrame":
@@ -260,12 +258,16 @@ class Scoring:
         return scored
 
 
-def _measured(instance: Instance, events: "DataFrame", rows: "DataFrame") -> "DataFrame":
-    """An aggregate of the store's events for rows of a loader, by their key."""
+def _measured(
+    instance: Instance, events: "DataFrame", source: Instance, rows: "DataFrame"
+) -> "DataFrame":
+    """An aggregate of the store's events for rows of a source's loader, by their key."""
     from pyspark.sql import functions as F
 
     operation: Any = instance.stage.operation
     assert isinstance(operation, AggregateOperation)
+    summed = next(each for each in instance.inputs.values() if each.entity == operation.of)
+    refuse_divided(summed, source, operation.over, events, rows)
     spine = rows.withColumns({BUCKET: F.lit(0), CELL: F.lit("")})  # they are on no side
     made = aggregate(events, spine, operation, {name: name for name in instance.inputs})
     return made.select(instance.entity.key, *instance.provider.outputs)

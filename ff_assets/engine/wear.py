@@ -8,10 +8,12 @@ import fcntl
 import json
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Any
 
+from ff_assets.core.buckets import bitmap, ranges
 from ff_assets.core.cells import TEST
 from ff_assets.core.fingerprint import digest
 from ff_assets.core.instance import Variant
@@ -20,7 +22,7 @@ from ff_assets.engine.store import Store
 
 @dataclass(frozen=True)
 class Wear:
-    """How often the rows of test have been read for a metric of one label.
+    """How often rows of test have been read for a metric of one label.
 
     Attributes:
         reads: evaluations that have read them, this one included.
@@ -34,17 +36,24 @@ class Wear:
 def note_read(store: Store, variant: Variant, evaluation: str) -> Wear:
     """Count that an evaluation of a variant reads the rows of test; safe for several processes.
 
-    Reads are counted for each label and rows of test: other rows, or another truth, wear for
-    themselves, and dividing the rest otherwise makes no fresh test of a worn one.
+    A read counts for every later one of the same label whose rows of test may be among those that
+    it read: a test part that is cut a little otherwise is no fresh one. Another truth wears for
+    itself.
 
     Args:
         evaluation: the fingerprint of the evaluation.
     """
-    split = variant.split
-    rows = [*split.space(variant.entity), split.bits(TEST), variant.entity.name]
-    ledger = digest([rows, variant.target.label])
-    entry = {"at": time.time(), "variant": variant.name, "evaluation": evaluation}
-    with store.ledger(f"reads/{ledger}").open("a+") as file:
+    space, bits = variant.split.space(variant.entity), variant.split.bits(TEST)
+    about = variant.entity.name, variant.target.label
+    earlier = store.ledger(f"reads/{digest([[*space, bits, about[0]], about[1]])}")
+    entry = {
+        "at": time.time(),
+        "variant": variant.name,
+        "evaluation": evaluation,
+        "space": [*space],
+        "buckets": ranges(bits),
+    }
+    with store.ledger(f"reads/{digest(about)}").open("a+") as file:
         fcntl.flock(file, fcntl.LOCK_EX)  # until it is closed
         file.seek(0)
         text = file.read()
@@ -53,11 +62,29 @@ def note_read(store: Store, variant: Variant, evaluation: str) -> Wear:
         file.write(f"\n{line}\n" if torn else f"{line}\n")
         file.flush()
         os.fsync(file.fileno())
-    lines = [*filter(None, text.splitlines()), line]
-    return Wear(reads=len(lines), variants=len(set(_variants(lines))))
+    # Before reads were kept by label, each test part had a file of its own.
+    old = earlier.read_text() if earlier.exists() else ""
+    lines = filter(None, [*old.splitlines(), *text.splitlines(), line])
+    met = [read for read in map(_parsed, lines) if _meets(read, variant, bits)]
+    variants = {read["variant"] for read in met if "variant" in read}
+    return Wear(reads=len(met), variants=len(variants))
 
 
-def _variants(lines: list[str]) -> Iterator[str]:
-    for line in lines:
-        with suppress(ValueError):  # a torn line is a read of nobody knows what
-            yield json.loads(line)["variant"]
+def _parsed(line: str) -> dict[str, Any]:
+    """A read; of a torn line, one of nobody knows what."""
+    with suppress(ValueError):
+        read = json.loads(line)
+        if isinstance(read, dict):
+            return read
+    return {}
+
+
+def _meets(read: Mapping[str, Any], variant: Variant, bits: int) -> bool:
+    """Whether a read may have had rows of a variant's test part, which are some buckets.
+
+    Rows that other salts or times divide are somewhere in between, so they are taken for the same.
+    """
+    if read.get("space") != [*variant.split.space(variant.entity)]:
+        return True
+    read_bits = bitmap(n for first, last in read["buckets"] for n in range(first, last + 1))
+    return bool(read_bits & bits)

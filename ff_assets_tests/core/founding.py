@@ -42,6 +42,14 @@ def verdicts(
     policy: LeakPolicy | None = None,
     **given,
 ) -> list[Verdict]:
+    """On what the target certifies."""
+    return [v for v in judged(*stages, source=source, policy=policy, **given) if v.certified]
+
+
+def judged(
+    *stages: Stage, source: Source | None = None, policy: LeakPolicy | None = None, **given
+) -> list[Verdict]:
+    """On all that is shown."""
     policy = policy or LeakPolicy()
     return check(infer(Project((source or people(),), stages, (target(**given),), policy=policy)))
 

@@ -3,10 +3,13 @@
 import functools
 
 import pyspark.sql.functions
-from pyspark.ml import Transformer
+from pyspark.ml import Estimator, Model, Transformer
+from pyspark.ml.feature import SQLTransformer, StandardScaler
+from pyspark.ml.stat import Correlation
 from pyspark.sql import Window
 from pyspark.sql import functions as F
 from pyspark.sql.functions import max as largest
+from pyspark.sql.types import IntegerType
 
 from ff_assets_tests.core.stubs import Param
 
@@ -43,6 +46,57 @@ class Doubler(Transformer):
     def _transform(self, dataset):
         names = self.separator.join(["a", "b"]) + SEPARATOR.join(["c"]) + "-".join(["d"])
         return dataset.withColumn(names, F.col("a") * 2).select("*")
+
+
+class Counter(Transformer):
+    """A transformer whose words, and what its Python functions do, look like a data frame's."""
+
+    inputCols = outputCols = sep = Param()
+    _between: str
+
+    def getSep(self):  # noqa: N802  # Spark's way
+        return self.getOrDefault(self.sep)
+
+    def _transform(self, dataset):
+        sep = self.getSep()
+        name = sep.join(["a", "b"]) + self._between.join(["c"]) + _joined("-", ["d"])
+
+        def commas(text):
+            return text.count(",")
+
+        @F.udf("int")
+        def firsts(text, letter="a"):
+            return text.count(letter)
+
+        counted = F.udf(commas, "int")(F.col("a")) + firsts(F.col("a"))
+        points = F.udf(lambda text: text.count(".") + self.uid.count("."), "int")
+        return dataset.withColumn(name, counted + points("a") + _exclamations("a"))
+
+
+def _joined(separator: str, names: list[str]):
+    return separator.join(names)
+
+
+@F.udf(IntegerType())
+def _exclamations(text):
+    return text.count("!")
+
+
+class CarefulModel(Model):
+    """It takes what it has learned."""
+
+    def _transform(self, dataset):
+        return dataset.withColumn("b", F.col("a") - self._mean)
+
+
+class Careful(Estimator):
+    """An estimator that looks at all rows in its fit only."""
+
+    inputCols = outputCols = Param()
+
+    def _fit(self, dataset):
+        learned = Grouped().transform(dataset)
+        return CarefulModel(learned.agg(F.avg("a")).first()[0])
 
 
 # Not row-wise
@@ -162,3 +216,167 @@ class Deduplicated(Transformer):
 
     def _transform(self, dataset):
         return dataset.dropDuplicates(["town"])
+
+
+def subquery(age):
+    return F.expr("age - (SELECT age FROM others LIMIT 1)") + age
+
+
+class Scaled(Transformer):
+    """A transformer that hides a fit."""
+
+    inputCols = outputCols = Param()
+
+    def _transform(self, dataset):
+        return StandardScaler(inputCol="a", outputCol="b").fit(dataset).transform(dataset)
+
+
+class Mapped(Transformer):
+    """A transformer that asks the rows behind the frame."""
+
+    inputCols = outputCols = Param()
+
+    def _transform(self, dataset):
+        return dataset.withColumn("b", F.lit(dataset.rdd.map(len).max()))
+
+
+class Counted(Transformer):
+    """A transformer that counts."""
+
+    inputCols = outputCols = Param()
+
+    def _transform(self, dataset):
+        return dataset.withColumn("b", F.col("a") / dataset.count())
+
+
+class Named(Transformer):
+    """A transformer that goes by the name of a view."""
+
+    inputCols = outputCols = Param()
+
+    def _transform(self, dataset):
+        dataset.createOrReplaceTempView("rows")
+        return dataset.sparkSession.table("rows")
+
+
+class Correlated(Transformer):
+    """A transformer that calls a statistic."""
+
+    inputCols = outputCols = Param()
+
+    def _transform(self, dataset):
+        return dataset.withColumn("b", F.lit(str(Correlation.corr(dataset, "a"))))
+
+
+class ThroughHelper(Transformer):
+    """A transformer that leaves it to a function."""
+
+    inputCols = outputCols = Param()
+
+    def _transform(self, dataset):
+        return _by_town(dataset)
+
+
+def _by_town(frame):
+    return frame.groupBy("town")
+
+
+class Kept(Transformer):
+    """A transformer that remembers the frame."""
+
+    inputCols = outputCols = Param()
+
+    def _transform(self, dataset):
+        self._kept = dataset
+        return self._kept.groupBy("town")
+
+
+class ByName(Transformer):
+    """A transformer that gets a method by its name."""
+
+    inputCols = outputCols = Param()
+
+    def _transform(self, dataset):
+        return dataset.withColumn("b", F.lit(getattr(dataset, "collect")()[0][0]))  # noqa: B009
+
+
+class BySqlTransformer(Transformer):
+    """A transformer that puts it into SQL."""
+
+    inputCols = outputCols = Param()
+
+    def _transform(self, dataset):
+        return SQLTransformer(statement="SELECT DISTINCT * FROM __THIS__").transform(dataset)
+
+
+class Observed(Transformer):
+    """A transformer that watches rows go by."""
+
+    inputCols = outputCols = Param()
+
+    def _transform(self, dataset):
+        return dataset.observe("rows", F.col("a"))
+
+
+class Helper:
+    """What a project keeps at the top of a module."""
+
+    def largest(self, frame):
+        return frame.first()  # HELPER.largest
+
+
+HELPER = Helper()
+
+
+class OfGlobal(Transformer):
+    """A transformer that asks an object of the module."""
+
+    inputCols = outputCols = Param()
+
+    def _transform(self, dataset):
+        return dataset.withColumn("b", F.lit(HELPER.largest(dataset)))
+
+
+class Annotated(Estimator):
+    """An estimator that says which model it returns."""
+
+    inputCols = outputCols = Param()
+
+    def _fit(self, dataset) -> "Repeating":
+        return _made(dataset)
+
+
+class Repeating(Model):
+    """A model that mixes rows."""
+
+    def _transform(self, dataset):
+        return dataset.unionByName(dataset)
+
+
+_made = len
+
+
+class CarelessModel(Model):
+    """A model that learns from what it is applied to."""
+
+    def _transform(self, dataset):
+        return dataset.join(dataset.groupBy("town").agg(F.avg("a")), "town")
+
+
+class Careless(Estimator):
+    """An estimator that does not say so."""
+
+    inputCols = outputCols = Param()
+
+    def _fit(self, dataset):
+        return self._model(dataset)
+
+    def _model(self, dataset):
+        return CarelessModel()
+
+
+class Inherited(Grouped):
+    """A transformer that leaves it to its base class."""
+
+    def _transform(self, dataset):
+        return super()._transform(dataset).withColumn("b", F.col("a"))

@@ -104,6 +104,19 @@ def test_a_row_wise_stage_does_not_hide_what_was_memorised():
     assert [i.name for i in doubtful.warnings[0].path] == ["segments", "a", "b", "action"]
 
 
+def test_a_stage_between_slices_is_told_to_take_one() -> None:
+    first, scaled = supervised.slices(1, of=3), estimator("scaled", ["segments"])
+    last = estimator("action", ["scaled", "age"], label="bought").slices(3, of=3)
+    doubtful = verdict(first, scaled, last)
+    assert codes(doubtful) == ["OOF_REQUIRED"]
+    (warning,) = doubtful.warnings
+    assert warning.text.startswith("`scaled` is trained on `segments`")
+    assert "trusts" not in warning.why  # it learns no label
+    assert "has not read: .slices(2, of=3) or .slices(3, of=3)." in warning.fix
+    for mended in (scaled.slices(2, of=3), scaled.slices(3, of=3)):
+        assert is_clean(verdict(first, mended, last))
+
+
 def test_an_encoded_label_may_have_seen_the_label():
     encoder = estimator("index", ["bought"])
     assert is_clean(verdict(encoder, estimator("action", ["age"], label="index")))

@@ -1,6 +1,7 @@
 """The second half of the cases of leaks, each with the verdict and code that it must have."""
 
 import json
+from dataclasses import replace
 from datetime import date
 
 import pytest
@@ -115,13 +116,15 @@ def test_18_what_determines_the_label():
     both = transformer("big", ["spend", "age"])
     model = estimator("action", ["spend"], label="big")
     assert verdict(made, model, label="big").code == "TARGET_PATH"
-    assert verdict(both, model, label="big").allowed
+    assert verdict(both, model, label="big").code == "TARGET_PATH"  # which one tells the outcome?
+    told = transformer("big", ["churned", "spend"])
+    assert is_clean(verdict(told, model, label="big"))
     other = estimator("action", ["age"], label="big")
     assert is_clean(verdict(made, other, label="big"))
 
 
 def test_18_sums_over_the_past_are_no_target_path():
-    def judged(of: Entity, to: Entity, horizon: str) -> Verdict:
+    def judged(of: Entity, to: Entity, horizon: str, gap: str = "0d") -> Verdict:
         visits = Source(
             "visits",
             entity=of,
@@ -130,13 +133,13 @@ def test_18_sums_over_the_past_are_no_target_path():
             labels=["ordered"],
             label_horizon=horizon,
         )
-        shops = Source("shops", entity=to, load=load, features={"size": "double"})
+        shops = Source("shops", entity=of.root, load=load, features={"size": "double"})
 
-        @aggregate(of=of, to=to)
+        @aggregate(of=of, to=to, gap=gap)
         def ordered_before(ordered):
             return ordered
 
-        model = estimator("action", ["size", "ordered_before"], label="ordered")
+        model = estimator("action", ["ordered_before"], label="ordered")
         project = Project(
             (visits, shops), (ordered_before, model), (target(label="ordered", entity=of),)
         )
@@ -145,8 +148,18 @@ def test_18_sums_over_the_past_are_no_target_path():
 
     timed = Entity("shop", key="shop_id", time="opened_at")
     visit = Entity("visit", key="visit_id", parent=timed, foreign_key="shop_id", time="came_at")
-    assert is_clean(judged(visit, timed, "0d"))
-    assert judged(visit, timed, "30d").code == "TARGET_PATH"
+    assert is_clean(judged(visit, visit, "0d"))
+    late = judged(visit, visit, "30d")
+    assert late.code == "TARGET_PATH"
+    assert "gap='30d'" in late.refusals[0].fix
+    assert is_clean(judged(visit, visit, "30d", gap="30d"))
+    # the past of a shop may be the future of a visit to it
+    carried = judged(visit, timed, "0d")
+    assert (carried.code, path(carried)) == (
+        "TARGET_PATH",
+        ["visits", "ordered_before", "action"],
+    )
+    assert "of=visit, to=visit" in carried.refusals[0].fix
     untimed = Entity("shop", key="shop_id")
     visit = Entity("visit", key="visit_id", parent=untimed, foreign_key="shop_id", time="came_at")
     assert judged(visit, untimed, "0d").code == "TARGET_PATH"
@@ -165,6 +178,20 @@ def test_20_an_external_model():
     stated = verdict(external(Attested("trained on an encyclopaedia")), action)
     assert (stated.allowed, stated.grade, codes(stated)) == (True, "B", ["ATTESTED"])
     assert "encyclopaedia" in stated.sentence
+
+
+def test_20_attested_buckets_are_those_of_the_project_s_split():
+    stated = external(Attested("", buckets=range(800)))
+    own = HashSplit("mine")
+    assert verdict(stated, action, split=own).code == "POLICY_MISMATCH"
+    same = external(Attested("", buckets=range(800), salt="mine"))
+    assert verdict(same, action, split=own).allowed
+
+
+def test_16_an_outcome_that_nobody_declares_is_known_as_late_as_others():
+    people_ = replace(people(event, horizon="30d"), labels=())
+    model = estimator("action", ["age"], label="churned")
+    assert verdict(model, source=people_, split=MAY).code == "EMBARGO_TOO_SHORT"
 
 
 def test_21_the_champion():

@@ -4,22 +4,36 @@ from datetime import date
 
 import pytest
 
-from ff_assets import Attested, HashSplit, LeakPolicy, Stage, Target, TimeSplit
+from ff_assets import (
+    Attested,
+    HashSplit,
+    LeakPolicy,
+    Stage,
+    Target,
+    TimeSplit,
+    feature,
+    pretrained,
+)
 from ff_assets.core.buckets import describe
 from ff_assets.core.errors import DefinitionError, LeakError
 from ff_assets.core.flow import infer
 from ff_assets.core.influence import ledger_of
 from ff_assets.core.leak_refusals import Finding
-from ff_assets.core.ledger import Ledger
 from ff_assets.core.project import Project
-from ff_assets.core.requested import in_sample
+from ff_assets.core.requested import deciding, measured_cells
 from ff_assets.core.split import Split
-from ff_assets.core.verdict import Verdict
+from ff_assets.core.verdict import Verdict, refuse
+from ff_assets_tests.core import mixing_code
 from ff_assets_tests.core.founding import (
+    MAY,
+    action,
     codes,
+    customer,
     event,
     external,
     is_clean,
+    judged,
+    label_free,
     path,
     people,
     supervised,
@@ -27,7 +41,7 @@ from ff_assets_tests.core.founding import (
     verdict,
     verdicts,
 )
-from ff_assets_tests.core.stubs import estimator, transformer
+from ff_assets_tests.core.stubs import estimator, load, transformer
 
 BY_KEY = HashSplit(
     cells={"train": range(700), "validation": range(700, 800), "test": range(800, 1000)}
@@ -65,6 +79,20 @@ def test_a_fold_is_not_reported_if_models_that_read_it_decide(chosen: str) -> No
     assert is_clean(alone)  # one of one is no choice
 
 
+def test_what_decides_is_told_from_what_else_was_read() -> None:
+    given = one.cross_fit(5), two.cross_fit(5)
+    (found, _) = verdicts(*given, select_on="fold_2", certify=["train"])
+    chosen = next(each for each in found.refusals if each.code == "SELECTION_ON_TEST")
+    assert describe(chosen.overlap) == "320-479"
+    assert chosen.fix.endswith("or do not certify train.")
+
+
+def test_by_time_nothing_is_said_of_folds_that_there_are_not() -> None:
+    given = {"source": people(event), "split": BY_TIME, "select_on": "validation"}
+    found = verdicts(one, two, certify=["fold_1"], **given)
+    assert [[f.code for f in v.refusals] for v in found] == [["NO_PREDICTION"]] * 2
+
+
 @pytest.mark.parametrize("chosen", ["validation", "folds", "fold_2"])
 def test_test_is_reported_if_no_variant_has_read_it(chosen: str) -> None:
     folded = one.cross_fit(5), two.cross_fit(5)
@@ -85,7 +113,9 @@ def test_a_choice_beside_one_that_has_only_seen_features() -> None:
     loose = estimator("spread", ["age"]).fit_on("train", "test")
     given = (one, loose, transformer("action", ["spread"]).named("other"))
     chosen = {"split": BY_KEY, "select_on": "validation"}
-    assert [v.code for v in verdicts(*given, **chosen)] == ["TRANSITIVE_TAINT", "FIT_OVERLAP_X"]
+    refused = verdicts(*given, **chosen)
+    assert [v.code for v in refused] == ["TRANSITIVE_TAINT", "FIT_OVERLAP_X"]
+    assert all("LeakPolicy(transductive='warn')" in v.refusals[0].fix for v in refused)
     found = verdicts(*given, policy=LeakPolicy(transductive="warn"), **chosen)
     assert [(v.grade, codes(v)) for v in found] == [("B", ["TRANSDUCTIVE"])] * 2
     assert [v.grade for v in verdicts(one, one.named("twin"), **chosen)] == ["A", "A"]
@@ -108,6 +138,8 @@ def test_a_choice_beside_a_model_from_elsewhere(
     assert (mine.code, mine.grade) == found
     if found[1]:
         assert codes(mine) == ["ATTESTED"]
+    if attested is None:  # nobody says that it has read what is chosen on
+        assert [f.code for f in of_variant(judged, "last").refusals] == ["UNKNOWN_FITSET"]
 
 
 def test_by_time_a_choice_inherits_what_was_not_known_yet() -> None:
@@ -118,6 +150,21 @@ def test_by_time_a_choice_inherits_what_was_not_known_yet() -> None:
     assert (mine.code, path(mine)) == ("FUTURE_FIT", ["segments", "last"])
     folded = one.cross_fit(5), two.cross_fit(5)
     assert all(is_clean(v) for v in verdicts(*folded, select_on="folds", **given))
+
+
+def test_the_part_that_is_left_was_read_by_no_output_and_by_nothing_that_is_compared() -> None:
+    def stated(output: str, *buckets: int) -> Stage:
+        attested = Attested("", buckets=range(*buckets))
+        given = {"inputs": ["age"], "outputs": [output], "version": "1", "attested": attested}
+        return pretrained(load, **given).named(output)
+
+    given = one, stated("segments", 800, 850), LAST
+    found = verdicts(*given, split=BY_KEY, select_on="validation")
+    assert [str(v.honest_part) for v in found] == ["buckets 850-999: 15.0% of all rows"] * 2
+    outputs = stated("segments", 800, 850), LAST, stated("other", 900, 1000)
+    both = verdict(*outputs, outputs=["action", "other"])
+    assert [f.code for f in both.refusals] == ["FIT_OVERLAP"] * 2
+    assert str(both.honest_part) == "buckets 850-899: 5.0% of all rows"
 
 
 # Where it may be made
@@ -150,7 +197,9 @@ def test_no_choice_on_folds_that_a_fit_behind_has_read(part: str) -> None:
 
 def test_blocks_decide_from_the_first_that_has_a_prediction() -> None:
     blocks = [each.cross_fit(5, ordered=True) for each in (one, two)]
-    assert all(is_clean(v) for v in verdicts(*blocks, select_on="folds"))
+    found = verdicts(*blocks, select_on="folds")
+    assert all(is_clean(v) for v in found)
+    assert [*deciding(found[0].variant)] == ["block_1", "block_2", "block_3", "block_4"]
     assert [v.code for v in verdicts(*blocks, select_on="folds", certify=["block_0"])] == [
         "NO_PREDICTION"
     ] * 2
@@ -178,8 +227,55 @@ def test_features_that_were_read_are_a_warning_where_the_project_says_so() -> No
     other = estimator("action", ["spread"], label="bought").named("other")
     given = {"split": BY_KEY, "select_on": "validation"}
     assert of_variant(verdicts(one, loose, other, **given), "other").code == "SELECTION_IN_SAMPLE"
+    refused = of_variant(verdicts(one, loose, other, **given), "other").refusals[0]
+    assert "LeakPolicy(transductive='warn')" in refused.fix
     found = verdicts(one, loose, other, policy=LeakPolicy(transductive="warn"), **given)
     assert codes(of_variant(found, "other")) == ["TRANSDUCTIVE"]
+
+
+def test_labels_that_were_read_are_no_mere_warning() -> None:
+    spread = estimator("spread", ["age"], label="churned").fit_on("train", "validation")
+    other = estimator("action", ["spread"], label="bought").named("other")
+    warn = LeakPolicy(transductive="warn")
+    found = verdicts(one, spread, other, split=BY_KEY, select_on="validation", policy=warn)
+    refused = of_variant(found, "other")
+    assert refused.code == "SELECTION_IN_SAMPLE"
+    assert "LeakPolicy" not in refused.refusals[0].fix
+
+
+def test_features_alone_on_folds_name_the_opt_in() -> None:
+    """Segments without a label are fitted once, on all folds."""
+    second = estimator("action", ["segments", "spend"], label="bought").named("second")
+    given = label_free, action.cross_fit(5), second.cross_fit(5)
+    refused = verdicts(*given, select_on="folds")[0]
+    assert refused.code == "SELECTION_IN_SAMPLE"
+    assert "LeakPolicy(transductive='warn')" in refused.refusals[0].fix
+    found = verdicts(*given, select_on="folds", policy=LeakPolicy(transductive="warn"))
+    assert [(v.grade, codes(v)) for v in found] == [("B", ["TRANSDUCTIVE"])] * 2
+
+
+def test_a_warning_about_one_fold_does_not_end_the_search_on_others() -> None:
+    spread = estimator("spread", ["age"], label="churned").slices(4, of=5)
+    first, second = (
+        estimator("action", ["segments", "spread", f], label="bought").named(f).cross_fit(5)
+        for f in ("age", "spend")
+    )
+    warn = LeakPolicy(transductive="warn")
+    found = verdicts(label_free, spread, first, second, select_on="folds", policy=warn)
+    for refused in found:
+        assert refused.code == "SELECTION_IN_SAMPLE"
+        assert "TRANSDUCTIVE" in codes(refused)
+        assert describe(refused.refusals[0].overlap) == "480-639"
+
+
+def test_a_model_that_is_stated_to_have_read_later_days_is_not_forgiven() -> None:
+    loose = estimator("spread", ["age"]).fit_on("train", "validation")
+    other = estimator("action", ["spread", "segments"], label="bought").named("other")
+    stated = external(Attested("of April", until=date(2017, 4, 20)))
+    given = {"source": people(event), "split": BY_TIME, "select_on": "validation"}
+    found = verdicts(one, loose, stated, other, policy=LeakPolicy(transductive="warn"), **given)
+    refused = of_variant(found, "other")
+    assert (refused.code, path(refused)) == ("SELECTION_IN_SAMPLE", ["segments", "other"])
 
 
 # What is shown without being certified
@@ -187,13 +283,36 @@ def test_features_that_were_read_are_a_warning_where_the_project_says_so() -> No
 
 def test_a_variant_is_shown_by_test_whatever_is_certified() -> None:
     refit = one.fit_on("train", "test")
-    found = verdict(refit, split=BY_KEY, certify=["validation"])
-    assert (found.code, names(found.refusals[0])) == ("FIT_OVERLAP", ["by_age"])
-    assert "is shown and compared" in found.refusals[0].text
-    assert found.honest_part is None  # it is nothing that other rows of the part would mend
-    with pytest.raises(LeakError, match="is shown and compared"):
-        verdicts(refit, split=BY_KEY, certify=[])
-    assert is_clean(verdict(one, split=BY_KEY, certify=["validation"]))
+    for certified in ([], ["validation"]):
+        *others, found = judged(refit, split=BY_KEY, certify=certified)
+        assert [(v.cell, v.certified) for v in others] == [(cell, True) for cell in certified]
+        assert all(is_clean(v) for v in others)
+        assert (found.cell, found.certified, found.code) == ("test", False, "FIT_OVERLAP")
+        with pytest.raises(LeakError, match="shown and compared by test") as caught:
+            refuse([found])
+        assert "leave its label and task out" in caught.value.fix
+        assert all(is_clean(v) for v in judged(one, split=BY_KEY, certify=certified))
+    assert len(judged(one, split=BY_KEY)) == 1
+
+
+@pytest.mark.parametrize(
+    ("stages", "given", "code"),
+    [
+        ([estimator("action", ["age", "bought"], label="bought")], {}, "TARGET_PATH"),
+        ([feature(entity=customer)(mixing_code.segments), action], {}, "ROW_MIXING_AS_TRANSFORMER"),
+        ([supervised.serve_only(), action], {}, "SERVE_ONLY_UPSTREAM"),
+        ([one], {"source": people(event, "30d"), "split": MAY}, "EMBARGO_TOO_SHORT"),
+        ([one, two], {"select_on": "test"}, "SELECTION_ON_TEST"),
+        ([one, two], {"select_on": "train"}, "SELECTION_IN_SAMPLE"),
+        ([external(None), action], {}, "UNKNOWN_FITSET"),
+    ],
+)
+def test_what_nobody_certifies_is_judged_by_the_same_rules(
+    stages: list[Stage], given: dict, code: str
+) -> None:
+    shown = judged(*stages, certify=[], **given)
+    assert {(v.code, v.certified) for v in shown} == {(code, False)}
+    assert {v.code for v in judged(*stages, **given)} == {code}
 
 
 @pytest.mark.parametrize(
@@ -216,9 +335,8 @@ def test_a_variant_alone_tells_what_is_in_sample(
     project = Project((people(event),), tuple(stages), (target(split=split, keep=keep),))
     flow = infer(project)
     (variant,) = flow.variants
-    for ledger in (ledger_of(flow), Ledger(variant.instances, labels=(), salt="")):
-        found = [c for c in split.cells if in_sample(ledger, variant, split.bits(c))]
-        assert found == read
+    shown = list(measured_cells(ledger_of(flow), variant))
+    assert shown == [cell for cell in split.cells if cell == "train" or cell not in read]
 
 
 # What is declared

@@ -1,11 +1,23 @@
 """Labels that are sums of rows, inputs that are other sums of them; targets with two outputs."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from pyspark.sql import functions as F
 
-from ff_assets import Entity, Source, Stage, Target, aggregate, aggregates, feature
+from ff_assets import (
+    Entity,
+    HashSplit,
+    Source,
+    Stage,
+    Target,
+    TimeSplit,
+    aggregate,
+    aggregates,
+    feature,
+)
+from ff_assets.core.errors import DefinitionError
 from ff_assets.core.flow import infer
 from ff_assets.core.honesty import check
 from ff_assets.core.project import Project
@@ -128,7 +140,12 @@ def test_a_label_that_is_only_partly_a_sum() -> None:
     label = transformer("per_head", ["amount_sum", "size"])
     model = estimator("action", ["amount_mean"])
     assert judged(both, label, model, label="per_head").code == "TARGET_PATH"
-    assert is_clean(judged(both, label, estimator("action", ["size"]), label="per_head"))
+    known = estimator("action", ["size"])
+    assert is_clean(judged(both, label, known, label="per_head", outcome="amount"))
+    doubtful = judged(both, label, known, label="per_head").refusals[0]
+    assert "is a part of what the label `per_head` is made from" in doubtful.text
+    assert "which of `size`, `amount` is the outcome" in doubtful.why
+    assert "labels=[...]" in doubtful.fix
 
 
 def test_a_row_does_not_predict_the_sum_that_it_is_part_of() -> None:
@@ -165,7 +182,6 @@ def test_nor_do_rows_predict_the_sum_of_some_of_them(feature: str, of: Entity) -
     model = estimator("action", [feature])
     leaky = judged(wins, model, label="amount_sum_1", entity=of)
     assert (leaky.code, path(leaky)[-1]) == ("TARGET_PATH", "action")
-    assert "which is of rows of" in leaky.refusals[0].text
     assert judged(wins, estimator("action", ["amount_sum"]), label="amount_sum_1").code
     other = judged(wins, estimator("action", ["discount"]), label="amount_sum_1", entity=basket)
     assert other.code == "TARGET_PATH"
@@ -176,6 +192,120 @@ def test_rows_may_predict_an_outcome_that_their_source_declares() -> None:
     told = {"label": "won_max", "outcome": "won", "entity": basket}
     assert is_clean(judged(wins, estimator("action", ["discount"]), **told))
     assert judged(wins, estimator("action", ["won"]), **told).code == "TARGET_PATH"
+
+
+# What was before one row, and is read by another
+
+panel = replace(household, time="as_of")  # of a day of its own
+deal = Entity("deal", key="deal_id", parent=panel, foreign_key="household_id", time="at")
+call = replace(deal, name="call", key="call_id")
+line = Entity("line", key="line_id", parent=deal, foreign_key="deal_id", time="at")
+
+
+def of_deals(
+    *stages: Stage, reads: str, label: str = "won", labels: tuple[str, ...] = (), **given: Any
+) -> Verdict:
+    """The verdict on a prediction about deals."""
+    sources = (
+        source(panel, "size"),
+        replace(source(deal, "won", "n", labels=labels), label_horizon=given.get("horizon", "0d")),
+        source(call, "length"),
+        source(line, "price"),
+    )
+    target = Target("t", outputs=["action"], label=label, task="regression")
+    model = estimator("action", [reads, "n" if label == "won" else "size"], label=label)
+    split = given.get("split", HashSplit())
+    (only,) = check(infer(Project(sources, (*stages, model), (target,), split=split)))
+    return only
+
+
+def test_the_past_of_one_row_may_be_the_future_of_another() -> None:
+    rate = aggregates("rate", of=deal, to=panel, measures={"won": ["sum"]}, windows=["365d"])
+    leaky = of_deals(rate, reads="won_sum_365d", labels=("won",))
+    assert (leaky.code, path(leaky)) == ("TARGET_PATH", ["deals", "rate", "action"])
+    assert "of=deal, to=deal" in leaky.refusals[0].fix
+    lag = aggregates("lag", of=deal, to=deal, measures={"won": ["sum"]}, windows=["365d"])
+    assert is_clean(of_deals(lag, reads="won_sum_365d", labels=("won",)))
+    assert of_deals(lag, reads="won_sum_365d", labels=("won",), horizon="9d").code == "TARGET_PATH"
+    late = aggregates("late", of=deal, to=deal, measures={"won": ["sum"]}, gap="9d")
+    assert is_clean(of_deals(late, reads="won_sum", labels=("won",), horizon="9d"))
+
+
+def test_by_time_past_labels_are_read_when_they_are_known() -> None:
+    def judged(gap: str) -> Verdict:
+        lag = aggregates("lag", of=deal, to=deal, measures={"won": ["sum"]}, gap=gap)
+        split = TimeSplit("2017-05-01", embargo="9d")
+        return of_deals(lag, reads="won_sum", labels=("won",), horizon="9d", split=split)
+
+    assert is_clean(judged("9d"))
+    assert judged("8d").code == "TARGET_PATH"
+
+
+@pytest.mark.parametrize("labels", [("won",), ()])
+def test_a_label_behind_two_aggregates(labels: tuple[str, ...]) -> None:
+    rate = aggregates("rate", of=deal, to=panel, measures={"won": ["mean"]})
+
+    @aggregate(of=call, to=deal)
+    def weighted(length: Any, won_mean: Any) -> Any:
+        return F.max(length + won_mean)
+
+    leaky = of_deals(rate, weighted, reads="weighted", labels=labels)
+    assert (leaky.code, path(leaky)) == ("TARGET_PATH", ["deals", "rate", "weighted", "action"])
+
+
+@pytest.mark.parametrize(
+    ("parts", "labels"), [(["won"], ()), (["won", "n"], ()), (["won"], ("won",))]
+)
+def test_a_made_label_comes_back_through_the_rows_that_belong_to_it(
+    parts: list[str], labels: tuple[str, ...]
+) -> None:
+    big = transformer("big", parts)
+
+    @aggregate(of=line, to=deal)
+    def own(price: Any, big: Any) -> Any:
+        return F.max(price + big)
+
+    assert of_deals(big, own, reads="own", label="big", labels=labels).code == "TARGET_PATH"
+    itself = aggregate(of=line, to=deal)
+
+    @itself
+    def told(price: Any, won: Any) -> Any:
+        return F.max(price + won)
+
+    assert of_deals(told, reads="told", labels=labels).code == "TARGET_PATH"
+
+
+def test_an_aggregate_reads_something_of_the_rows_that_it_sums_up() -> None:
+    @aggregate(of=call, to=deal)
+    def sized(size: Any) -> Any:
+        return F.max(size)
+
+    with pytest.raises(DefinitionError, match="reads no feature of `call`") as caught:
+        of_deals(sized, reads="sized")
+    assert len(caught.value.where) == 2
+
+
+# Outcomes beside the label
+
+
+def test_another_outcome_of_the_same_rows_is_no_input() -> None:
+    other = of_deals(reads="n", labels=("won", "n"))
+    assert (other.code, path(other)) == ("OUTCOME_AS_INPUT", ["deals", "action"])
+    assert "labels=[...]" in other.refusals[0].fix
+    both = aggregates("both", of=deal, to=panel, measures={"won": ["sum"], "n": ["sum"]})
+    summed = of_deals(both, reads="n_sum", label="won_sum", labels=("won", "n"))
+    assert summed.code == "OUTCOME_AS_INPUT"
+
+
+@pytest.mark.parametrize(("gap", "code"), [("8d", "OUTCOME_AS_INPUT"), ("9d", "")])
+def test_by_time_no_outcome_is_an_input_that_is_not_known_yet(gap: str, code: str) -> None:
+    told = replace(source(deal, "won", labels=("won",)), label_horizon="9d")
+    sources = (told, source(call, "length", "answered", labels=("answered",)))
+    wins = aggregates("wins", of=deal, to=call, measures={"won": ["sum"]}, gap=gap)
+    model = estimator("action", ["won_sum", "length"], label="answered")
+    target = Target("t", outputs=["action"], label="answered", task="regression")
+    project = Project(sources, (wins, model), (target,), split=TimeSplit("2017-05-01"))
+    assert check(infer(project))[0].code == code
 
 
 # Outputs beside the prediction

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ff_assets import HashSplit, Target, TimeSplit
+from ff_assets import HashSplit, Source, Target, TimeSplit
 from ff_assets.cli.splits import splits_of
 from ff_assets.core.buckets import ALL, describe
 from ff_assets.core.errors import DefinitionError
@@ -15,7 +15,7 @@ from ff_assets.core.honesty import check
 from ff_assets.core.project import Project
 from ff_assets.core.verdict import Verdict
 from ff_assets_tests.core.founding import event, is_clean, path, people, target, verdict, verdicts
-from ff_assets_tests.core.stubs import estimator
+from ff_assets_tests.core.stubs import estimator, load, transformer
 
 BY_KEY = HashSplit(
     cells={"train": range(700), "validation": range(700, 800), "test": range(800, 1000)}
@@ -161,6 +161,24 @@ def test_by_time_a_choice_needs_labels_that_were_known(horizon: str, embargo: st
         assert "champion" in chosen[0].refusals[0].text
 
 
+@pytest.mark.parametrize(("embargo", "code"), [("29d", "EMBARGO_TOO_SHORT"), ("30d", "")])
+def test_by_time_a_label_that_is_made_is_known_when_its_parts_are(embargo: str, code: str):
+    """Also if no source declares these as labels."""
+    features = dict.fromkeys(("age", "spend", "paid", "owed"), "double")
+    source = Source(
+        "people", entity=event, load=load, features=features, label_horizon="30d", version="1"
+    )
+    chosen = verdicts(
+        *(estimator("action", [f], label="settled").named(f) for f in ("age", "spend")),
+        transformer("settled", ["paid", "owed"]),
+        source=source,
+        label="settled",
+        split=by_time(embargo),
+        select_on="validation",
+    )
+    assert [v.code for v in chosen] == [code] * 2
+
+
 def test_by_time_no_choice_is_made_by_what_comes_later():
     found = judged("0d", by_time(), select_on="test")
     assert [v.code for v in found] == ["FUTURE_FIT", "SELECTION_ON_TEST"] * 2
@@ -168,8 +186,7 @@ def test_by_time_no_choice_is_made_by_what_comes_later():
 
 def test_by_time_predictions_and_labels_are_of_the_same_rows():
     """A household of train has offers in test: measured there, its prediction is not out of it."""
-    from ff_assets import Entity, Source
-    from ff_assets_tests.core.stubs import load
+    from ff_assets import Entity
 
     shop = Entity("shop", key="shop_id", time="opened_at")
     sale = Entity("sale", key="sale_id", parent=shop, foreign_key="shop_id", time="sold_at")
