@@ -20,10 +20,13 @@ from mlflow import MlflowClient
 from pyspark.sql import SparkSession
 
 from ff_assets.assets.build import resources, spark_config
+from ff_assets.assets.experiments import experiment_assets
 from ff_assets.assets.jobs import (
     ALL_CELLS,
     ALL_THERE_IS,
     EVERYTHING,
+    experiment_job_name,
+    experiment_jobs,
     fit_jobs,
     predict_job_name,
     predict_jobs,
@@ -111,8 +114,12 @@ class Home:
         return self._execute(flow, EVERYTHING, tags, tracking_uri, asset_selection=selected)
 
     def predict(self, project: Project, target: str, alias: str = "staging") -> "Ran":
-        """Run the job that predicts with the model behind an alias."""
+        """Run the job that predicts with the model behind an alias, or for the A/B test."""
         return self._execute(infer(project), predict_job_name(target, alias))
+
+    def experiment(self, project: Project, target: str) -> "Ran":
+        """Run the job that looks at the effect in a target's A/B test."""
+        return self._execute(infer(project), experiment_job_name(target))
 
     def run_all_there_is(self, project: Project) -> "Ran":
         """Run all assets, as "Materialize all" of the whole graph does."""
@@ -136,8 +143,8 @@ class Home:
             java=self.store_root.parent,
         )
         definitions = dg.Definitions(
-            assets=[flow_assets(flow), *prediction_assets(flow)],
-            jobs=[*fit_jobs(flow), *predict_jobs(flow)],
+            assets=[flow_assets(flow), *prediction_assets(flow), *experiment_assets(flow)],
+            jobs=[*fit_jobs(flow), *predict_jobs(flow), *experiment_jobs(flow)],
             resources=resources(settings) | {"spark": WatchedSpark(spark_config=SPARK)},
             executor=dg.in_process_executor,
         )

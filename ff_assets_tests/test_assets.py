@@ -32,6 +32,7 @@ from ff_assets_tests.running import Home, WholeRun
 pytestmark = pytest.mark.xdist_group("whole")
 
 SENTIMENT = "features/sentiment"
+DATA = {dg.AssetKey(["data", "reviews"]): {None}}  # what reports is drawn to the data behind it
 
 
 # The graph ----------------------------------------------------------------------------------------
@@ -87,6 +88,7 @@ def test_rows_depend_on_rows_of_their_own_cell(graph: Any) -> None:
 def test_an_evaluation_depends_on_both_cells_of_prediction_and_truth(graph: Any) -> None:
     read = parents(graph, dg.AssetKey(["evaluations", "sentiment__tfidf_evaluation"]), None)
     assert read == {
+        **DATA,
         dg.AssetKey(["features", "sentiment__tfidf"]): set(CELLS),
         dg.AssetKey(["sources", "reviews"]): set(CELLS),
     }
@@ -94,7 +96,7 @@ def test_an_evaluation_depends_on_both_cells_of_prediction_and_truth(graph: Any)
 
 def test_a_registered_model_depends_on_its_evaluation(graph: Any) -> None:
     read = parents(graph, dg.AssetKey(["registry", "sentiment__tfidf_registered"]), None)
-    assert read == {dg.AssetKey(["evaluations", "sentiment__tfidf_evaluation"]): {None}}
+    assert read == {dg.AssetKey(["evaluations", "sentiment__tfidf_evaluation"]): {None}, **DATA}
 
 
 def test_assets_can_be_found_and_lead_to_their_declaration(graph: Any) -> None:

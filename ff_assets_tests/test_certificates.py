@@ -13,7 +13,6 @@ import pytest
 
 from ff_assets import Entity, HashSplit, Source, Target, TimeSplit
 from ff_assets.core.certificate import claims, verify
-from ff_assets.core.fingerprint import digest
 from ff_assets.core.flow import infer
 from ff_assets.core.instance import Variant
 from ff_assets.core.project import Project
@@ -308,16 +307,6 @@ def test_no_other_division_makes_a_fresh_test_of_rows_that_were_read(tmp_path: P
     assert note_read(store, divided(HashSplit("another")), "e5") == Wear(5, 1)
     assert note_read(store, divided(TimeSplit("2017-10-01")), "e6") == Wear(6, 1)
     assert note_read(store, divided(TimeSplit("2017-10-02")), "e7") == Wear(7, 1)
-
-
-def test_reads_that_were_kept_for_each_test_part_still_count(tmp_path: Path) -> None:
-    store, variant = Store(tmp_path), cut(train=range(800), test=range(800, 1000))
-    rows = [*variant.split.space(variant.entity), variant.split.bits("test"), variant.entity.name]
-    read = {"at": 17.0, "variant": "earlier", "evaluation": "e0"}
-    kept = store.ledger(f"reads/{digest([rows, variant.target.label])}")
-    kept.write_text(json.dumps(read) + "\n")
-
-    assert note_read(store, variant, "e1") == Wear(2, 2)
 
 
 def test_a_line_that_a_killed_process_left_counts_as_a_read(tmp_path: Path) -> None:

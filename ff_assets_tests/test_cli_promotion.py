@@ -122,7 +122,9 @@ def test_promote_rollback_and_their_ledger(store: Registry, ff: Command) -> None
     told = ff("promote", "promoted", "--version", "3", *to, "--reason", "better", "--json").json
     assert (told["from"], told["to"], told["why"], told["override"]) == (2, 3, "better", "")
     gates = [gate["name"] for gate in told["gates"]]
-    assert gates == ["certificate", "model", "signature", "not worse"]
+    judged = ["certificate", "model", "signature", "floor of auc", "not worse"]
+    assert gates == [*judged, "calibration"]
+    assert [gate["passed"] for gate in told["gates"]] == [*[True] * 5, None]
     back = ff("rollback", "promoted", "--reason", "slow")
     assert (back.code, "production of promoted: 3 → 2" in back.out) == (0, True)
     assert store.holder("promoted") == 2
@@ -154,7 +156,7 @@ def test_failed_gates_end_with_1_and_an_override_is_shown(store: Registry, ff: C
     assert "signature: it reads 'words', which scoring does not give." in refused.err
     plain = ff(*promote, "--json")
     assert (plain.code, plain.json["error"]) == (1, "GateFailed")
-    assert [gate["passed"] for gate in plain.json["gates"]] == [True, True, False, True]
+    assert [gate["passed"] for gate in plain.json["gates"]] == [True, True, False, True, True, None]
     done = ff(*promote, "--override", "scoring is elsewhere")
     assert (done.code, "overridden: scoring is elsewhere" in done.out) == (0, True)
     shown = " ".join(ff("ledger", "refused").out.split())

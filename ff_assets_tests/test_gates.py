@@ -6,13 +6,23 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from ff_assets.registry.gates import Gate, within
+from ff_assets.registry.gates import Gate, floor
+from ff_assets.registry.moves import Entry
 from ff_assets.registry.promotion import GateFailed, NotMoved, promote, rollback
 from ff_assets.registry.standing import at, reproducible
-from ff_assets.registry.versions import NoVersion
+from ff_assets.registry.versions import NoVersion, get_version
 from ff_assets_tests.registries import PRODUCTION, Registry, make_certificate, sqlite
 
 pytestmark = pytest.mark.xdist_group("promotion")
+
+OLD_ENTRY = (
+    '{"kind": "promotion", "alias": "production", "before": 1, "after": 2, "variant": "t[a]'
+    '", "who": "ann", "why": "better", "certificate": "c0ffee", "grade": "A", "gates": [{"n'
+    'ame": "certificate", "passed": true, "detail": "Honest.", "overridable": false}, {"nam'
+    'e": "not worse", "passed": false, "detail": "0.2 worse.", "overridable": true}], "over'
+    'ride": "needed", "seen": 1, "token": "t0", "digest": "2a8904132b68b24134f1e525f058e655'
+    '46d438cdf32108deecf04e5dd5a56f1e"}'
+)
 
 
 @pytest.fixture(scope="module")
@@ -36,19 +46,19 @@ def test_each_gate_that_fails_is_named_and_a_reason_is_kept(store: Registry, tar
     store.register(target, inputs={"text": "array<string>"}, auc=0.6)
     store.promote(target, 1)
     worse = Gate("not worse", False, "0.2 worse than version 1 [0.1, 0.3].")
-    gates = [within("auc_test", at_least=0.7), within("rmse_test", at_most=2), worse]
+    gates = [floor("auc", 0.7, is_loss=False), floor("rmse", 2, is_loss=True), worse]
 
     with pytest.raises(GateFailed) as error:
         store.promote(target, 2, gates=gates)
 
     assert str(error.value).splitlines()[:8] == [
         f"version 2 of {target} ({target}) did not pass into production: signature and "
-        "auc_test in bounds and rmse_test in bounds and not worse.",
+        "floor of auc and floor of rmse and not worse.",
         "  why:   signature: it reads 'text' as "
         '{"type": "array", "items": {"type": "string"}}, and version 1 of '
         f"{target} gives string; it lacks the output 'topic' of version 1 of {target}.",
-        "         auc_test in bounds: auc_test is 0.6, wanted at least 0.7.",
-        "         rmse_test in bounds: there is no rmse_test; its metrics: auc_test.",
+        "         floor of auc: auc is 0.6000 on test, without an interval; wanted at least 0.7.",
+        "         floor of rmse: there is no rmse_test; its metrics: auc_test.",
         "         not worse: 0.2 worse than version 1 [0.1, 0.3].",
         '  fix:   promote another version, or give a reason that is kept: --override "..."',
     ]
@@ -62,6 +72,48 @@ def test_each_gate_that_fails_is_named_and_a_reason_is_kept(store: Registry, tar
     shown = store.client.get_model_version(f"{target}.moves", "2").description
     assert "**Failed gates were overridden:** the old one crashes" in shown
     assert "**failed**: not worse" in shown
+
+
+def test_a_floor_is_held_against_the_end_of_the_interval(store: Registry, target: str) -> None:
+    store.register(target, auc=0.85)
+    run = store.client.get_model_version(target, "1").run_id
+    for name, value in (("auc_test_low", 0.79), ("rmse_test", 2.0), ("rmse_test_high", 2.4)):
+        store.client.log_metric(run, name, value)
+    version = get_version(store.runs, target, 1)
+    assert version is not None
+
+    def outcome(metric: str, worst: float, **more: bool) -> tuple[str, str]:
+        gate = floor(metric, worst, is_loss=metric == "rmse", **more)(version, None)
+        return gate.outcome, gate.detail
+
+    assert outcome("auc", 0.79)[0] == "passed"
+    assert outcome("auc", 0.8) == (
+        "failed",
+        "auc is 0.8500 on test, the lower end of its 95% interval 0.7900; wanted at least 0.8 "
+        "there.",
+    )
+    assert outcome("rmse", 2.4)[0] == "passed"
+    assert outcome("rmse", 2.3)[0] == "failed"
+    assert outcome("r2", 0.0)[0] == "failed"
+    assert outcome("r2", 0.0, required=False)[0] == "shown"
+
+
+def test_what_is_shown_neither_passes_nor_stops(store: Registry, target: str) -> None:
+    store.register(target)
+    shown = Gate.shown("slices", "north: auc 0.4")
+    done = store.promote(target, 1, gates=[shown])
+    (move,) = store.book(target).histories[PRODUCTION].moves
+    assert move.logged is not None
+    assert move.logged.entry.gates[-1] == shown
+    assert (shown.outcome, shown.failed, done.logged.entry.override) == ("shown", False, "")
+
+
+def test_an_entry_from_before_anything_was_shown_is_read() -> None:
+    entry = Entry.from_json(OLD_ENTRY)
+    assert [gate.outcome for gate in entry.gates] == ["passed", "failed"]
+    assert entry.to_json() == OLD_ENTRY
+    with pytest.raises(ValueError, match="edited"):
+        Entry.from_json(OLD_ENTRY.replace('"passed": false', '"passed": null'))
 
 
 def test_a_reason_that_nothing_needed_is_not_kept_as_one(store: Registry, target: str) -> None:

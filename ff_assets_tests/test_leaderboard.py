@@ -9,6 +9,7 @@ from pyspark.ml.feature import VectorAssembler
 from pyspark.sql import functions as F
 
 from ff_assets import HashSplit, Source, Target, stage
+from ff_assets.assets.promoting import promote_target
 from ff_assets.assets.promotion import not_worse
 from ff_assets.core.fingerprint import Fingerprints
 from ff_assets.core.flow import infer
@@ -16,6 +17,7 @@ from ff_assets.core.project import Project
 from ff_assets.engine.plan import Inventory
 from ff_assets.engine.versions import code_versions
 from ff_assets.registry.gates import Gate
+from ff_assets.registry.promotion import GateFailed, Moved
 from ff_assets.registry.runs import MlflowRuns
 from ff_assets.registry.versions import find_one
 from ff_assets_tests.projects import review
@@ -96,7 +98,10 @@ def test_values_are_those_of_the_evaluations(chosen: tuple[Home, Ran]) -> None:
     _, ran = chosen
     for row in ran.assets[LEADERBOARD][""]["comparison"]["variants"]:
         slug = row["variant"].replace("[", "__").replace("]", "")
-        assert row["value"] == ran.assets[f"evaluations/{slug}_evaluation"][""]["auc_test"]
+        evaluation = ran.assets[f"evaluations/{slug}_evaluation"][""]
+        assert row["value"] == evaluation["auc_test"]
+        ends = evaluation["auc_test_low"], evaluation["auc_test_high"]
+        assert (row["low"], row["high"]) == ends
 
 
 def test_the_champion_is_the_best_of_the_part_to_choose_on(chosen: tuple[Home, Ran]) -> None:
@@ -157,3 +162,42 @@ def test_what_cannot_be_on_the_same_rows_is_compared_as_it_was_recorded(
     assert not failed.passed
     assert "not on the same rows" in failed.detail
     assert gate(home, "by_income", "by_noise", inventory=False).passed
+
+
+# Floors and slices. This comes last: it registers newer versions of the same target.
+
+
+def test_a_slice_and_a_floor_fit_nothing_anew_and_speak_at_a_promotion(
+    chosen: tuple[Home, Ran],
+) -> None:
+    home, before = chosen
+    stricter = project(select_on="validation", slices=["noise"], floor={"auc": 0.99})
+    ran = home.run(stricter)
+    assert ran.success, ran.failure
+    fitted = ("sources/", "models/", "features/")
+    assert not any(name.startswith(fitted) for name in ran.computed)
+    name = "evaluations/rich__by_income_evaluation"
+    shown, old = ran.assets[name][""], before.assets[name][""]
+    assert shown["auc_test"] == old["auc_test"]
+    assert shown["slices"].count("| `noise` |") == 4
+    assert shown["calibration_picture"].startswith("![calibration](data:image/png;base64,iVBOR")
+    assert 0 < shown["calibration_error_test"] < 0.2
+
+    runs = MlflowRuns(home.tracking_uri, None, "ff_assets")
+
+    def promoted(**more: Any) -> Moved:
+        return promote_target(infer(stricter), runs, home.store, "rich", "staging", "try", **more)
+
+    with pytest.raises(GateFailed) as caught:
+        promoted()
+    assert caught.value.what.endswith("(rich[by_income]) did not pass into staging: floor of auc.")
+    entry = promoted(override="no better one until June").logged.entry
+    assert (entry.variant, entry.override) == ("rich[by_income]", "no better one until June")
+    looks = {gate.name: gate for gate in entry.gates}
+    assert looks["floor of auc"].failed
+    assert "wanted at least 0.99" in looks["floor of auc"].detail
+    assert "rich[by_income] is it, chosen on validation (auc 0." in looks["champion"].detail
+    assert looks["calibration"].detail.startswith("probabilities are off by 0.")
+    assert looks["slices by noise"].detail.count(": auc 0.") == 4
+    judging_nothing = [name for name, gate in looks.items() if gate.outcome == "shown"]
+    assert judging_nothing == ["champion", "calibration", "slices by noise"]

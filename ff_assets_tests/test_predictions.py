@@ -7,16 +7,26 @@ import sys
 from contextlib import suppress
 from typing import Any
 
+import dagster as dg
 import pytest
+from dagster._core.definitions.data_version import CachingStaleStatusResolver
+from dagster._core.definitions.sensor_definition import SensorExecutionData
+from dagster._core.loader import LoadingContextForTest
 from pyspark.sql import Column, SparkSession
 from pyspark.sql import functions as F
 
 from ff_assets import feature
+from ff_assets.assets.build import build_definitions
+from ff_assets.assets.jobs import predict_jobs
+from ff_assets.assets.resources import MlflowResource
+from ff_assets.assets.sensors import alias_sensor
 from ff_assets.core.steps import Kind, Step
 from ff_assets.registry.promotion import promote
 from ff_assets.registry.runs import MlflowRuns
+from ff_assets.settings import Settings
 from ff_assets_tests.projects import review, reviews, small_project
 from ff_assets_tests.running import Home, Ran, WholeRun
+from ff_assets_tests.test_observations import DATA
 from ff_assets_tests.test_serving import exact
 
 pytestmark = pytest.mark.xdist_group("whole")
@@ -199,3 +209,33 @@ def test_killed_before_it_publishes_it_leaves_nothing_that_looks_finished(
     assert not made["reused"]
     assert set(read(spark, made)) == {k for k, r in whole.rows.items() if r["is_positive"] is None}
     assert list((store / "staging").iterdir()) == []
+
+
+def test_an_alias_that_moves_makes_its_predictions(whole: WholeRun, spark: SparkSession) -> None:
+    flow, home = whole.flow, whole.home
+    sensor = alias_sensor(flow, predict_jobs(flow))
+    mlflow = MlflowResource(
+        tracking_uri=home.tracking_uri, artifact_root=None, experiment="ff_assets"
+    )
+
+    def tick(cursor: str | None) -> SensorExecutionData:
+        with dg.build_sensor_context(
+            instance=home.instance, cursor=cursor, resources={"mlflow": mlflow}
+        ) as context:
+            return sensor.evaluate_tick(context)
+
+    move(whole, "sentiment[hashed]", "staging")
+    first = tick(None)
+    assert not first.run_requests
+    number = move(whole, "sentiment[tfidf]", "staging")
+    (asked,) = tick(first.cursor).run_requests or []
+    assert asked.job_name == "sentiment_predict_staging"
+
+    made = only(home.predict(whole.project, "sentiment", "staging"), STAGING)
+    assert {row["model_version"] for row in read(spark, made).values()} == {number}
+    graph = build_definitions(whole.project, Settings.load()).resolve_asset_graph()
+    resolver = CachingStaleStatusResolver(
+        home.instance, graph, LoadingContextForTest(home.instance)
+    )
+    causes = resolver.get_stale_causes(dg.AssetKey(STAGING.split("/")))
+    assert not [cause for cause in causes if cause.dependency_asset_key == DATA]

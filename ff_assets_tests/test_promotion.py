@@ -2,12 +2,15 @@
 
 import importlib.util
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
+from ff_assets.core.conclusion import Verdict
 from ff_assets.registry import MlflowUnavailable, moves
-from ff_assets.registry.gates import Gate, within
+from ff_assets.registry.gates import Gate, floor
+from ff_assets.registry.hypotheses import HypothesisLog, targets_on_record
 from ff_assets.registry.moves import State
 from ff_assets.registry.promotion import Overtaken, promote, rollback
 from ff_assets_tests.registries import (
@@ -21,6 +24,7 @@ from ff_assets_tests.registries import (
     server,
     sqlite,
 )
+from ff_assets_tests.test_hypotheses import STATEMENT, judgement
 
 pytestmark = pytest.mark.xdist_group("promotion")
 
@@ -61,6 +65,22 @@ def target(request: pytest.FixtureRequest) -> str:
 # What every store has to give
 
 
+def test_a_record_of_hypotheses_is_kept_once(any_store: Registry, target: str) -> None:
+    log = HypothesisLog(any_store.runs, target)
+    number = any_store.register(target)
+    verdict = replace(judgement("1", Verdict.INVALIDATED), versions={"a": number, "b": None})
+    further = judgement("2", Verdict.UNDECIDED)
+
+    assert [log.state(STATEMENT), log.state(STATEMENT)] == [True, False]
+    for each in (verdict, further, verdict):
+        log.judge(each)
+    (told,) = log.read().told
+    assert told.statement == STATEMENT
+    assert told.judgements == (verdict, further)
+    assert len(any_store.client.search_model_versions(f"name = '{target}.hypotheses'")) == 3
+    assert target in targets_on_record(any_store.runs)
+
+
 def test_a_promotion_is_told_with_all_that_led_to_it(any_store: Registry, target: str) -> None:
     store = any_store
     for auc in (0.8, 0.9):
@@ -70,7 +90,11 @@ def test_a_promotion_is_told_with_all_that_led_to_it(any_store: Registry, target
     promote(store.runs, target, "staging", why="first", who="ann")
     promote(store.runs, target, PRODUCTION, version=1, why="first", who="ann", gates=[checked])
     done = promote(
-        store.runs, target, PRODUCTION, why="better", gates=[within("auc_test", at_least=0.85)]
+        store.runs,
+        target,
+        PRODUCTION,
+        why="better",
+        gates=[floor("auc", 0.85, is_loss=False), Gate.shown("slices", "north: auc 0.7")],
     )
 
     assert (store.holder(target), store.holder(target, "staging")) == (2, 2)
@@ -84,7 +108,8 @@ def test_a_promotion_is_told_with_all_that_led_to_it(any_store: Registry, target
         ("certificate", True),
         ("model", True),
         ("signature", True),
-        ("auc_test in bounds", True),
+        ("floor of auc", True),
+        ("slices", None),
     ]
     assert entry.who not in ("", "ann")
     assert first.logged.entry.who == "ann"
@@ -95,7 +120,8 @@ def test_a_promotion_is_told_with_all_that_led_to_it(any_store: Registry, target
     shown = store.client.get_model_version(f"{target}.moves", "3")
     assert shown.source == f"models:/{target}/2"
     assert "production: 1 → 2" in shown.description
-    assert "auc_test is 0.9, wanted at least 0.85" in shown.description
+    assert "- passed: floor of auc: auc is 0.9000 on test" in shown.description
+    assert "- shown: slices: north: auc 0.7" in shown.description
 
 
 def test_of_two_at_the_same_time_one_wins_and_the_other_is_told(

@@ -2,10 +2,10 @@
 
 import pytest
 
-from ff_assets.cli.promote import scoring_gives
+from ff_assets.assets.promoting import scoring_gives
 from ff_assets.core.instance import Variant
 from ff_assets.core.steps import Kind, Step
-from ff_assets.registry.gates import within
+from ff_assets.registry.gates import floor
 from ff_assets.registry.promotion import promote
 from ff_assets.registry.runs import MlflowRuns
 from ff_assets.registry.standing import reproducible
@@ -29,7 +29,7 @@ def test_every_version_that_a_run_registers_may_be_promoted(whole: WholeRun) -> 
     # Other tests promote versions of the same run; what is in place already moves last.
     for variant in sorted(whole.flow.variants, key=lambda v: is_in_place(whole, v)):
         target, version = variant.target, registered_as(whole, variant)
-        labelled = [within("auc_test", at_least=0.0)] if target.task == "binary" else []
+        labelled = [floor("auc", 0.0, is_loss=False)] if target.task == "binary" else []
 
         done = promote(
             runs,

@@ -135,6 +135,7 @@ def publish_model(
         "parameters": {},
         "metrics": {},
         "certificates": {},
+        "shown": {},
         "scratch": folder / "scratch",
     }
     return publish(parent, model=model, **{**arguments, **changes})

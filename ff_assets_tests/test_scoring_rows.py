@@ -15,6 +15,7 @@ from ff_assets import Entity, Source, Target, aggregates, feature, stage
 from ff_assets.core.project import Project
 from ff_assets_tests.running import Home, Ran
 from ff_assets_tests.test_predictions import exact, put, read
+from ff_assets_tests.test_replay import again as replayed
 
 pytestmark = pytest.mark.xdist_group("scoring rows")
 
@@ -114,6 +115,12 @@ def project(score: Callable[[SparkSession], DataFrame]) -> Project:
     return Project(sources=sources, stages=(rfm, older, spent, vector, model), targets=(target,))
 
 
+def scoring(rows: list[tuple[Any, ...]]) -> Project:
+    """The project, to which these are given to be scored."""
+    columns = OFFERS.rpartition(",")[0]
+    return project(lambda spark: spark.createDataFrame(rows, columns))
+
+
 @dataclass(frozen=True)
 class Fitted:
     """The project, fitted and with its model in staging."""
@@ -123,8 +130,7 @@ class Fitted:
 
     def score(self, rows: list[tuple[Any, ...]]) -> Ran:
         """Predict rows of (key, customer, time, channel), without the label."""
-        columns = OFFERS.rpartition(",")[0]
-        return self.home.predict(project(lambda s: s.createDataFrame(rows, columns)), "taken")
+        return self.home.predict(scoring(rows), "taken")
 
 
 @pytest.fixture(scope="module")
@@ -195,3 +201,17 @@ def test_bad_rows_are_refused(fitted: Fitted, name: str) -> None:
     assert not ran.success
     assert words in ran.failure
     assert sorted(fitted.home.store_root.glob("predictions/**/_record.json")) == before
+
+
+def test_rows_of_a_loader_are_replayed_if_it_still_gives_them(fitted: Fitted) -> None:
+    ran = fitted.score(again())
+    assert ran.success, ran.failure
+
+    asked = {"target": "taken", "alias": "staging"}
+    same = replayed(fitted.home, scoring(again()[::-1]), lambda: fitted.spark, **asked)
+    other = replayed(fitted.home, scoring(again()[1:]), lambda: fitted.spark, **asked)
+    assert same.replayed.difference is not None
+    assert (same.outcome, same.replayed.difference.rows) == ("identical", 80)
+    assert other.outcome == "not reproducible"
+    (missing,) = other.replayed.missing
+    assert missing.startswith("offers: the `scoring` loader gives other rows than then")

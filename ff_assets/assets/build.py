@@ -7,11 +7,17 @@ from typing import Any
 
 import dagster as dg
 
+from ff_assets.assets.automation import automation_sensor
 from ff_assets.assets.edges import Asset, check_edges
-from ff_assets.assets.jobs import fit_jobs, predict_jobs
+from ff_assets.assets.experiments import experiment_assets
+from ff_assets.assets.jobs import experiment_jobs, fit_jobs, predict_jobs
+from ff_assets.assets.observations import observation_assets, observe_jobs, observe_schedules
 from ff_assets.assets.op import flow_assets
 from ff_assets.assets.predictions import prediction_assets
+from ff_assets.assets.promotion_jobs import promotion_jobs
 from ff_assets.assets.resources import MlflowResource, SparkResource, StoreResource
+from ff_assets.assets.schedules import target_schedules
+from ff_assets.assets.sensors import alias_sensor
 from ff_assets.core.flow import infer
 from ff_assets.core.project import Project
 from ff_assets.engine.memory import usable_memory
@@ -34,11 +40,26 @@ def build_definitions(
         LeakError: a metric would not be honest, or a model asset reads test rows.
     """
     flow = infer(project)
-    every = [flow_assets(flow), *prediction_assets(flow), *assets]
+    every = [
+        *observation_assets(flow),
+        flow_assets(flow),
+        *prediction_assets(flow),
+        *experiment_assets(flow),
+        *assets,
+    ]
     check_edges(flow, every)
+    predicting = predict_jobs(flow)
     return dg.Definitions(
         assets=every,
-        jobs=[*fit_jobs(flow), *predict_jobs(flow)],
+        jobs=[
+            *fit_jobs(flow),
+            *predicting,
+            *experiment_jobs(flow),
+            *observe_jobs(flow),
+            *promotion_jobs(flow),
+        ],
+        schedules=[*target_schedules(flow), *observe_schedules(flow)],
+        sensors=[alias_sensor(flow, predicting), automation_sensor()],
         resources=resources(settings),
         # One op needs one process; a process per step would load everything a second time.
         executor=dg.in_process_executor,

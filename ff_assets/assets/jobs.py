@@ -10,11 +10,12 @@ from typing import Any
 
 import dagster as dg
 
-from ff_assets.assets.predictions import prediction_key
+from ff_assets.assets.experiments import experiment_key, tested
+from ff_assets.assets.predictions import prediction_key, served_of
 from ff_assets.assets.specs import asset_key
+from ff_assets.core.ab_test import AB_TEST
 from ff_assets.core.flow import Flow
 from ff_assets.core.steps import CELLS, Step, steps_of, steps_of_target
-from ff_assets.registry.move_log import ALIASES
 
 # The asset graph launches the first job, in the order of names, that covers what is selected.
 # Unless this name sorts before that of Dagster's implicit job, each layer gets its own run.
@@ -49,27 +50,51 @@ def fit_jobs(flow: Flow) -> list[Any]:
     return [_job(EVERYTHING, steps_of(flow), about), *jobs]
 
 
-def predict_job_name(target: str, alias: str) -> str:
-    """The name of the job that predicts with the model behind an alias."""
-    return f"{target}_predict_{alias}"
+def predict_job_name(target: str, served: str) -> str:
+    """The name of the job that predicts with the model behind an alias, or for the A/B test."""
+    return f"{target}_predict_{served}"
+
+
+def experiment_job_name(target: str) -> str:
+    """The name of the job that looks at the effect in a target's A/B test."""
+    return f"{target}_experiment"
+
+
+def experiment_jobs(flow: Flow) -> list[Any]:
+    """One job for each A/B test."""
+    return [
+        dg.define_asset_job(
+            experiment_job_name(target.name),
+            selection=dg.AssetSelection.assets(experiment_key(target.name, test.name)),
+            description=f"Look at the effect in the A/B test `{test.name}` of `{target.name}`.",
+        )
+        for target, test in tested(flow)
+    ]
 
 
 def predict_jobs(flow: Flow) -> list[Any]:
-    """Two jobs per target, and one for all that there is."""
-    predictions = [prediction_key(t.name, alias) for t in flow.project.targets for alias in ALIASES]
+    """Two jobs per target, three if it has an A/B test, and one for all that there is."""
+    predictions = [
+        prediction_key(t.name, served) for t in flow.project.targets for served in served_of(t)
+    ]
+    looks = [experiment_key(target.name, test.name) for target, test in tested(flow)]
     steps = [asset_key(step) for step in steps_of(flow)]
     about = "Everything, and the predictions of the models that have an alias, in one run."
     jobs = [
         dg.define_asset_job(
-            predict_job_name(target.name, alias),
-            selection=dg.AssetSelection.assets(prediction_key(target.name, alias)),
-            description=f"Predict the rows of `{target.name}` that wait for it, with the model "
-            f"that is in {alias}.",
+            predict_job_name(target.name, served),
+            selection=dg.AssetSelection.assets(prediction_key(target.name, served)),
+            description=f"Predict the rows of `{target.name}` that wait for it, "
+            + (
+                f"with the model that is in {served}."
+                if served != AB_TEST
+                else "each with the model of its arm in the A/B test."
+            ),
         )
         for target in flow.project.targets
-        for alias in ALIASES
+        for served in served_of(target)
     ]
-    everything = dg.AssetSelection.assets(*steps, *predictions)
+    everything = dg.AssetSelection.assets(*steps, *predictions, *looks)
     return [dg.define_asset_job(ALL_THERE_IS, selection=everything, description=about), *jobs]
 
 

@@ -9,6 +9,8 @@ from collections.abc import Iterator, Mapping
 
 import dagster as dg
 
+from ff_assets.assets.hypotheses import Hypotheses
+from ff_assets.assets.observations import made_from, note
 from ff_assets.assets.registration import Registrar
 from ff_assets.assets.resources import MlflowResource, SparkResource, StoreResource
 from ff_assets.assets.results import materialization, summary
@@ -114,13 +116,19 @@ class _Run:
         runs = self._mlflow.runs()
         with self._store.staging() as staging, self._mlflow.open(runs) as parent:
             fingerprints, staged = fingerprint(self._flow, wanted, self._spark.session, staging)
+            note(self._context, self._flow, fingerprints.data_versions)
             inventory = Inventory(self._flow, fingerprints, self._store)
-            untrue = _gone(inventory, wanted, runs, parent)
+            hypotheses = Hypotheses(inventory, runs)
+            untrue = _gone(inventory, wanted, runs, parent) | hypotheses.gone(wanted)
             plan = make_plan(self._flow, wanted, fingerprints, self._store, untrue)
             self._announce(plan)
+            for sentence in hypotheses.state(self._flow, plan.todo):
+                self._context.log.info(sentence)
             register = Registrar(inventory, parent, staging.path)
-            execution = Execution(plan, self._store, staging, self._spark.session, register, staged)
-            yield from self._report(execution, wanted)
+            execution = Execution(
+                plan, self._store, staging, self._spark.session, register, staged, hypotheses
+            )
+            yield from self._report(execution, wanted, fingerprints.data_versions)
 
     def _announce(self, plan: Plan) -> None:
         reused = len(plan.wanted.keys() - set(plan.todo))
@@ -133,7 +141,10 @@ class _Run:
             self._context.log.info(f"Spark session ready after {self._spark.seconds:.1f} s")
 
     def _report(
-        self, execution: Execution, wanted: Mapping[Step, tuple[str, ...]]
+        self,
+        execution: Execution,
+        wanted: Mapping[Step, tuple[str, ...]],
+        read: Mapping[str, str],
     ) -> Iterator[dg.MaterializeResult[None]]:
         log = self._context.log
         began: dict[Step, float] = {}
@@ -146,7 +157,8 @@ class _Run:
                 case Finished(step):
                     log.info(summary(event, time.monotonic() - began.get(step, time.monotonic())))
                     if step in wanted:
-                        yield materialization(self._context, event, self._store)
+                        tags = made_from(step, read)
+                        yield materialization(self._context, event, self._store, tags)
                 case Failed(step, error, skipped):
                     failures.append(event)
                     log.error(

@@ -1,45 +1,55 @@
-"""Predictions of the models behind the aliases, two assets for each target.
+"""Predictions of the models behind the aliases, two assets for each target, and of its A/B test.
 
 Each target has an op of its own: a job that predicts has to know nothing of the other targets, so
 the jobs of many load in a time that is linear in their number. In one run they share its session.
 """
 
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import dagster as dg
 
-from ff_assets.assets.previews import preview
+from ff_assets.assets.automation import ON_OTHER_DATA
+from ff_assets.assets.checks import DriftChecks, drift_checks, nothing_predicted
+from ff_assets.assets.observations import note, provenance
+from ff_assets.assets.previews import preview, sensitive_columns
 from ff_assets.assets.resources import MlflowResource, SparkResource, StoreResource
 from ff_assets.assets.results import summary
-from ff_assets.assets.specs import asset_key, code_reference, tag_part
+from ff_assets.assets.serving import part
+from ff_assets.assets.specs import asset_key, code_reference, data_behind, data_key, tag_part
+from ff_assets.core.ab_test import AB_TEST, ABTest
+from ff_assets.core.declare import Source
+from ff_assets.core.durations import duration
+from ff_assets.core.entities import Entity
 from ff_assets.core.errors import FeatureFlowError
 from ff_assets.core.flow import Flow
 from ff_assets.core.governance import prediction_carriers
-from ff_assets.core.instance import Instance, Variant
+from ff_assets.core.instance import Variant
 from ff_assets.core.refusals import describe
 from ff_assets.core.sensitivity import sensitivity_of
 from ff_assets.core.steps import Kind, Step, rows_of
 from ff_assets.core.target import Target
+from ff_assets.engine.arms import Division
 from ff_assets.engine.execute import Event, Finished, Started
-from ff_assets.engine.predict import Predicted, Prediction, Served
-from ff_assets.engine.scoring import Scoring, columns_given, sources_scored
-from ff_assets.engine.store import Staging
-from ff_assets.registry import RegistryError
-from ff_assets.registry.gates import compatible
+from ff_assets.engine.parts import Part
+from ff_assets.engine.predict import Predicted, Prediction
+from ff_assets.engine.scoring import sources_scored
 from ff_assets.registry.move_log import ALIASES
-from ff_assets.registry.serving import Behind, behind, load
+from ff_assets.registry.serving import Behind, behind
+
+_Result = dg.MaterializeResult[None] | dg.AssetCheckResult
 
 
-class NotGiven(RegistryError):
-    """A registered model reads what the project does not give any more."""
+def prediction_key(target: str, served: str) -> dg.AssetKey:
+    """The key of the predictions of the model behind an alias, or of the A/B test."""
+    return dg.AssetKey(["predictions", target, served])
 
 
-def prediction_key(target: str, alias: str) -> dg.AssetKey:
-    """The key of the predictions of the model behind an alias."""
-    return dg.AssetKey(["predictions", target, alias])
+def served_of(target: Target) -> tuple[str, ...]:
+    """What predicts a target: the models behind the aliases, and its A/B test if it has one."""
+    return (*ALIASES, *([AB_TEST] if target.ab_test is not None else []))
 
 
 def prediction_assets(flow: Flow) -> list[dg.AssetsDefinition]:
@@ -61,7 +71,10 @@ def _assets_of(flow: Flow, target: Target, variants: tuple[Variant, ...]) -> dg.
 
     @dg.multi_asset(
         name=f"{target.name}_predictions",
-        specs=[_spec(target, variants, alias, sensitive) for alias in ALIASES],
+        specs=[_spec(target, variants, served, sensitive) for served in served_of(target)],
+        check_specs=[
+            check for alias in ALIASES for check in drift_checks(prediction_key(target.name, alias))
+        ],
         can_subset=True,
         backfill_policy=dg.BackfillPolicy.single_run(),  # as that of all other assets
     )
@@ -70,13 +83,12 @@ def _assets_of(flow: Flow, target: Target, variants: tuple[Variant, ...]) -> dg.
         spark: SparkResource,
         mlflow: MlflowResource,
         store: StoreResource,
-    ) -> Iterator[dg.MaterializeResult[None]]:
+    ) -> Iterator[_Result]:
         at = datetime.now(UTC)
         run = _Run(context, flow, target, variants, spark, mlflow, store, at)
         try:
-            for alias in ALIASES:
-                if prediction_key(target.name, alias) in context.selected_asset_keys:
-                    yield from run.results(alias)
+            for served in served_of(target):
+                yield from run.results(served)
         except FeatureFlowError as error:
             raise dg.Failure(
                 str(error),
@@ -88,30 +100,27 @@ def _assets_of(flow: Flow, target: Target, variants: tuple[Variant, ...]) -> dg.
 
 
 def _spec(
-    target: Target, variants: tuple[Variant, ...], alias: str, sensitive: tuple[str, ...]
+    target: Target, variants: tuple[Variant, ...], served: str, sensitive: tuple[str, ...]
 ) -> dg.AssetSpec:
     scored = dict.fromkeys(i for variant in variants for i in sources_scored(variant))
     registered = [Step(Kind.REGISTRATION, variant) for variant in variants]
-    kept = "".join(f", `{name}`" for name in target.keep)
-    outputs = ", ".join(f"`{name}`" for name in target.outputs)
-    parts = [
-        f"{outputs} of the rows that wait for a prediction, by the model of `{target.name}` that "
-        f"is in **{alias}**: `{variants[0].entity.key}`{kept}, the version of the model, the "
-        "digest of its certificate, and the time.",
-        target.description or "",
-        f"`ff promote {target.name} --to {alias}` says which model that is.",
-    ]
+    test = target.ab_test if served == AB_TEST else None
     return dg.AssetSpec(
-        key=prediction_key(target.name, alias),
-        deps=[asset_key(step) for step in (*map(rows_of, scored), *registered)],
+        key=prediction_key(target.name, served),
+        deps=[
+            *(asset_key(step) for step in (*map(rows_of, scored), *registered)),
+            *map(data_key, _data_of(variants)),
+        ],
+        automation_condition=ON_OTHER_DATA,
+        freshness_policy=_freshness(target),
         skippable=True,
         group_name=variants[0].entity.name,
         kinds={"spark", "predictions"},
         owners=[target.owner] if target.owner else [],
-        description="\n\n".join(part for part in parts if part),
+        description=_description(target, variants[0].entity, served, test),
         tags={
             f"target/{tag_part(target.name)}": "",
-            "alias": alias,
+            **({"alias": served} if test is None else {"ab_test": tag_part(test.name)}),
             **{f"sensitivity/{tag_part(name)}": "" for name in sensitive},
         },
         metadata={
@@ -120,6 +129,45 @@ def _spec(
             )
         },
     )
+
+
+def _description(target: Target, entity: Entity, served: str, test: ABTest | None) -> str:
+    outputs = ", ".join(f"`{name}`" for name in target.outputs)
+    columns = ", ".join(f"`{name}`" for name in (entity.key, *target.keep))
+    rows = f"{outputs} of the rows that wait for a prediction"
+    beside = "the version of the model, the digest of its certificate, and the time."
+    if test is None:
+        about = (
+            f"{rows}, by the model of `{target.name}` that is in **{served}**: {columns}, {beside}"
+        )
+        more = f"`ff promote {target.name} --to {served}` says which model that is."
+    else:
+        about = (
+            f"{rows}, each by the model of its arm in the A/B test **{test.name}**: {columns}, the "
+            f"arm, {beside}"
+        )
+        more = (
+            f"Of all `{entity.split_key}`, a share of {test.share:g} is predicted by the model in "
+            f"{test.treatment}, the others by that in {test.control}; each stays in its arm. "
+            f"`ff experiment {target.name}` shows the effect."
+        )
+    return "\n\n".join(part for part in (about, target.description, more) if part)
+
+
+def _data_of(variants: tuple[Variant, ...]) -> tuple[Source, ...]:
+    """The sources whose data predictions come from: they also say which rows wait for one."""
+    steps = [Step(Kind.REGISTRATION, variant) for variant in variants]
+    return tuple(dict.fromkeys(source for step in steps for source in data_behind(step)))
+
+
+def _freshness(target: Target) -> dg.FreshnessPolicy | None:
+    """By what the target declares, and not by its schedule, which is off until it is turned on.
+
+    Besides, an alias that moves makes predictions, and so does somebody's click.
+    """
+    if target.fresh_for is None:
+        return None
+    return dg.FreshnessPolicy.time_window(duration(target.fresh_for, [describe(target)]))
 
 
 @dataclass(frozen=True)
@@ -135,26 +183,43 @@ class _Run:
     store: StoreResource
     at: datetime
 
-    def results(self, alias: str) -> Iterator[dg.MaterializeResult[None]]:
-        """The predictions of one alias; none if no model has it."""
-        name = self.target.name
-        found = behind(self.mlflow.runs(), name, alias)
-        if found is None:
-            self.context.log.info(
-                f"no model is {alias} for `{name}` yet; promote one with: "
-                f'ff promote {name} --to {alias} --reason "..."'
-            )
+    def results(self, served: str) -> Iterator[_Result]:
+        """What is selected of the predictions of an alias, or of the A/B test, and their checks.
+
+        None if an alias has no model.
+        """
+        name, runs = self.target.name, self.mlflow.runs()
+        key, checks = prediction_key(name, served), self.context.selected_asset_check_keys
+        is_selected = key in self.context.selected_asset_keys
+        if not is_selected and all(check.asset_key != key for check in checks):
             return
-        self.context.log.info(
-            f"▶ predictions/{name}/{alias}: {found.version.name}, of {found.version.variant}"
-        )
+        test = self.target.ab_test if served == AB_TEST else None
+        aliases = {"": served} if test is None else test.aliases
+        found = {arm: behind(runs, name, alias) for arm, alias in aliases.items()}
+        serving = {arm: each for arm, each in found.items() if each is not None}
+        if missing := [alias for arm, alias in aliases.items() if arm not in serving]:
+            self._say_missing(missing)
+            yield from nothing_predicted(key, checks)  # Dagster's log would miss them
+            return
+        for arm, each in serving.items():
+            version = each.version
+            about = f" predicts the {arm}, {aliases[arm]}" if test else ""
+            told = f"{version.name}, of {version.variant}{about}"
+            self.context.log.info(f"▶ predictions/{name}/{served}: {told}")
+        if test is not None and len({each.identity for each in serving.values()}) == 1:
+            self._say_same(test)
         store = self.store.open()
-        scoring = self._scoring(found)
         with store.staging() as staging:
+            parts = [
+                part(self.variants, each, aliases[arm], staging.path, arm)
+                for arm, each in serving.items()
+            ]
+            entity = self.variants[0].entity
+            division = Division.of(test, name, entity) if test is not None else None
             prediction = Prediction(
                 self.flow,
-                scoring,
-                self._served(found, alias, staging),
+                parts,
+                division,
                 self.at,
                 store,
                 staging,
@@ -162,50 +227,38 @@ class _Run:
                 self._tell,
             )
             predicted = prediction.run()
-        self._say(alias, predicted)
-        yield self._materialization(alias, found, scoring, predicted)
+        read = prediction.data_versions
+        note(self.context, self.flow, read)
+        self._say(served, predicted)
+        drift = DriftChecks(predicted, sensitive_columns(parts[0].scoring, self.flow))
+        if is_selected:
+            yield self._made(key, predicted, parts, serving, read, drift)
+        yield from drift.results(key, checks)
 
-    def _scoring(self, found: Behind) -> Scoring:
-        """How the present flow serves a model: by the variant of its name, else by another."""
-        version = found.version
-        refusals = []
-        for variant in sorted(self.variants, key=lambda v: v.name != version.variant):
-            offered = columns_given(variant)
-            given = {name: _declared_type(i, name) for name, i in offered.items()}
-            gate = compatible(given)(version, None)
-            if gate.passed and version.signature is not None:
-                return Scoring.of(variant, version.signature.inputs)
-            refusals.append(f"{variant.name}: {gate.detail}")
-        raise NotGiven(
-            f"nothing gives {version.name} what it reads.",
-            where=[describe(self.target)],
-            why="\n".join(refusals),
-            fix="bring the column back, or promote a version that was registered since: "
-            f'ff promote {self.target.name} --to ALIAS --reason "..."; '
-            f"`ff run {self.target.name}` registers one.",
-        )
-
-    def _served(self, found: Behind, alias: str, staging: Staging) -> Served:
-        version = found.version
-
-        def check(types: Mapping[str, str]) -> None:
-            gate = compatible(types)(version, None)
-            if not gate.passed:
-                raise NotGiven(
-                    f"{version.name} cannot be given what it reads.",
-                    where=[describe(self.target)],
-                    why=gate.detail,
-                    fix="give the column its former type, or promote another version: "
-                    f'ff promote {self.target.name} --to {alias} --reason "..."',
-                )
-
-        return Served(
-            alias=alias,
-            version=version.number,
-            identity=found.identity,
-            certificate=version.digest,
-            load=lambda: load(version, staging.path),
-            check=check,
+    def _made(
+        self,
+        key: dg.AssetKey,
+        predicted: Predicted,
+        parts: Sequence[Part],
+        serving: Mapping[str, Behind],
+        read: Mapping[str, str],
+        drift: DriftChecks,
+    ) -> dg.MaterializeResult[None]:
+        """What is recorded of predictions."""
+        shown = preview(predicted, [each.scoring.variant for each in parts], self.flow)
+        return dg.MaterializeResult(
+            asset_key=key,
+            data_version=dg.DataVersion(predicted.record.fingerprint),
+            tags=provenance(_data_of(self.variants), read),
+            metadata={
+                "reused": dg.MetadataValue.bool(predicted.reused),
+                "dagster/row_count": dg.MetadataValue.int(predicted.record.rows or 0),
+                "preview": dg.MetadataValue.md(shown),
+                **_models(serving),
+                **_arms(predicted),
+                **drift.metadata(),
+                **_facts(predicted),
+            },
         )
 
     def _tell(self, event: Event) -> None:
@@ -227,32 +280,59 @@ class _Run:
             told = f"{rows:,} rows, {predicted.record.seconds:.1f} s"
         self.context.log.info(f"■ {name}: {told}")
 
-    def _materialization(
-        self, alias: str, found: Behind, scoring: Scoring, predicted: Predicted
-    ) -> dg.MaterializeResult[None]:
-        record, version = predicted.record, found.version
-        columns = [dg.TableColumn(name, kind) for name, kind in record.columns.items()]
-        return dg.MaterializeResult(
-            asset_key=prediction_key(self.target.name, alias),
-            data_version=dg.DataVersion(record.fingerprint),
-            metadata={
-                "reused": dg.MetadataValue.bool(predicted.reused),
-                "dagster/row_count": dg.MetadataValue.int(record.rows or 0),
-                "preview": dg.MetadataValue.md(preview(predicted, scoring.variant, self.flow)),
-                "model": dg.MetadataValue.text(f"models:/{version.target}/{version.number}"),
-                "model_version": dg.MetadataValue.int(version.number),
-                "variant": dg.MetadataValue.text(version.variant),
-                "honest": dg.MetadataValue.text(found.sentence),
-                "certificate_digest": dg.MetadataValue.text(version.digest),
-                "predicted_at": dg.MetadataValue.text(str(record.details["predicted_at"])),
-                "path": dg.MetadataValue.path(str(predicted.path)),
-                "seconds": dg.MetadataValue.float(round(record.seconds, 3)),
-                "dagster/size_bytes": dg.MetadataValue.int(record.size or 0),
-                "dagster/column_schema": dg.MetadataValue.table_schema(dg.TableSchema(columns)),
-            },
+    def _say_missing(self, aliases: list[str]) -> None:
+        name = self.target.name
+        told = "; ".join(
+            f"no model is {alias} for `{name}` yet; promote one with: "
+            f'ff promote {name} --to {alias} --reason "..."'
+            for alias in aliases
+        )
+        self.context.log.info(told)
+
+    def _say_same(self, test: ABTest) -> None:
+        self.context.log.warning(
+            f"{test.control} and {test.treatment} of `{self.target.name}` are the same version: "
+            f"`{test.name}` compares nothing, and who is predicted now does not count as exposed. "
+            f"Promote another version to {test.treatment}, or end the test."
         )
 
 
-def _declared_type(instance: Instance, name: str) -> str | None:
-    """A feature's type, where it is known before a run: a source declares it."""
-    return instance.source.features[name] if instance.is_source else None
+def _models(serving: Mapping[str, Behind]) -> dict[str, dg.MetadataValue]:
+    """The models that have predicted, by their arms in a test."""
+    shown: dict[str, dg.MetadataValue] = {}
+    for arm, found in serving.items():
+        version, end = found.version, f"_{arm}" if arm else ""
+        shown |= {
+            f"model{end}": dg.MetadataValue.text(f"models:/{version.target}/{version.number}"),
+            f"model_version{end}": dg.MetadataValue.int(version.number),
+            f"variant{end}": dg.MetadataValue.text(version.variant),
+            f"honest{end}": dg.MetadataValue.text(found.sentence),
+            f"certificate_digest{end}": dg.MetadataValue.text(version.digest),
+        }
+    return shown
+
+
+def _arms(predicted: Predicted) -> dict[str, dg.MetadataValue]:
+    """The division of a test, and how many rows each arm has."""
+    details = predicted.record.details
+    if "arms" not in details:
+        return {}
+    arms = details["arms"]
+    return {
+        "test": dg.MetadataValue.text(details["test"]),
+        "share": dg.MetadataValue.float(details["share"]),
+        **{f"rows_{arm}": dg.MetadataValue.int(arms[arm]["rows"]) for arm in arms},
+    }
+
+
+def _facts(predicted: Predicted) -> dict[str, dg.MetadataValue]:
+    """When, where and what was written."""
+    record = predicted.record
+    columns = [dg.TableColumn(name, kind) for name, kind in record.columns.items()]
+    return {
+        "predicted_at": dg.MetadataValue.text(str(record.details["predicted_at"])),
+        "path": dg.MetadataValue.path(str(predicted.path)),
+        "seconds": dg.MetadataValue.float(round(record.seconds, 3)),
+        "dagster/size_bytes": dg.MetadataValue.int(record.size or 0),
+        "dagster/column_schema": dg.MetadataValue.table_schema(dg.TableSchema(columns)),
+    }

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ff_assets.core.cells import TEST
 from ff_assets.core.declare import Source
 from ff_assets.core.instance import Instance, Variant
 from ff_assets.core.operations import SparkOperation
@@ -59,6 +60,7 @@ class Registrar:
             parameters=parameters(variant),
             metrics=flat_metrics(evaluation.get("cells", {})),
             certificates=evaluation.get("certificates", {}),
+            shown=_shown(evaluation.get("cells", {})),
             scratch=self.scratch,
         )
         return {
@@ -93,7 +95,18 @@ def flat_metrics(evaluation: Mapping[str, Any]) -> dict[str, float]:
             if metric["low"] is not None:
                 flat[f"{name}_{cell}_low"] = metric["low"]
                 flat[f"{name}_{cell}_high"] = metric["high"]
+        calibration = result.get("calibration", {})
+        if "error" in calibration:
+            flat[f"calibration_error_{cell}"] = calibration["error"]
+        elif calibration:
+            flat[f"bias_{cell}"] = calibration["bias"]["value"]
     return flat
+
+
+def _shown(cells: Mapping[str, Any]) -> dict[str, Any]:
+    """What a person should see of test beside its metrics."""
+    test = cells.get(TEST, {})
+    return {name: test[name] for name in ("calibration", "slices") if test.get(name)}
 
 
 def _description(variant: Variant) -> str:

@@ -1,22 +1,28 @@
 """What Dagster records of a finished step: metadata that a person reads, and data versions."""
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import dagster as dg
 
-from ff_assets.assets.pictures import picture
+from ff_assets.assets.pictures import calibration_picture, picture
 from ff_assets.assets.registration import flat_metrics
 from ff_assets.assets.specs import asset_key
+from ff_assets.core.conclusion import Verdict
 from ff_assets.core.steps import Kind, Step
 from ff_assets.engine.execute import Finished
 from ff_assets.engine.store import Store
 
 
 def materialization(
-    context: dg.AssetExecutionContext, finished: Finished, store: Store
+    context: dg.AssetExecutionContext, finished: Finished, store: Store, tags: Mapping[str, str]
 ) -> dg.MaterializeResult[None]:
-    """The result of one step, with metadata of each cell for its own partition."""
+    """The result of one step, with metadata of each cell for its own partition.
+
+    Args:
+        tags: of the materialization.
+    """
     step, key = finished.step, asset_key(finished.step)
     first = next(iter(finished.records.values()))
     metadata = {} if step.has_cells else record_metadata(step, "", finished, store)
@@ -26,7 +32,10 @@ def materialization(
                 record_metadata(step, cell, finished, store), asset_key=key, partition_key=cell
             )
     return dg.MaterializeResult(
-        asset_key=key, metadata=metadata, data_version=dg.DataVersion(first.fingerprint)
+        asset_key=key,
+        metadata=metadata,
+        data_version=dg.DataVersion(first.fingerprint),
+        tags=tags,
     )
 
 
@@ -66,8 +75,11 @@ def record_metadata(
         for name, result in cells.items():
             shown[f"rows_{name}"] = dg.MetadataValue.int(result["rows"])
             shown[f"unlabelled_{name}"] = dg.MetadataValue.int(result["unlabelled"])
+        shown |= seen_metadata(cells["test"])
     if step.kind is Kind.LEADERBOARD:
         shown = leaderboard_metadata(record.details) | shown
+    if step.kind is Kind.HYPOTHESES:
+        shown = hypotheses_metadata(record.details) | shown
     if step.kind is Kind.REGISTRATION:
         shown["registered_model"] = dg.MetadataValue.text(record.details["model_uri"])
         shown["version"] = dg.MetadataValue.int(record.details["version"])
@@ -90,6 +102,50 @@ def honesty_metadata(details: Mapping[str, Any]) -> dict[str, dg.MetadataValue]:
     shown["test_reads"] = dg.MetadataValue.int(details["wear"]["reads"])
     shown["test_reads_by_variants"] = dg.MetadataValue.int(details["wear"]["variants"])
     return shown
+
+
+def seen_metadata(test: Mapping[str, Any]) -> dict[str, dg.MetadataValue]:
+    """What is shown of test beside its metrics: calibration and slices, where it has them."""
+    shown: dict[str, dg.MetadataValue] = {}
+    calibration = test.get("calibration", {})
+    if "bins" in calibration:
+        shown["calibration"] = dg.MetadataValue.md(calibration_table(calibration))
+        shown["calibration_picture"] = dg.MetadataValue.md(calibration_picture(calibration))
+    elif calibration:
+        shown["bias"] = dg.MetadataValue.text(_estimate(calibration["bias"]))
+    if test.get("slices"):
+        shown["slices"] = dg.MetadataValue.md(slices_table(test["slices"]))
+    return shown
+
+
+def calibration_table(calibration: Mapping[str, Any]) -> str:
+    """Bins of like probability as a Markdown table, and what they come to."""
+    head = [f"probability of {calibration['of']}", "came true", "95% interval", "rows"]
+    lines = [head, ["---"] * len(head)]
+    for each in calibration["bins"]:
+        share = f"{each['observed']:.4f}"
+        lines.append([f"{each['predicted']:.4f}", share, _interval(each), f"{each['rows']:,}"])
+    lines.append(["**mean distance**", f"{calibration['error']:.4f}", "", ""])
+    for name in ("slope", "intercept"):
+        if (found := calibration[name]) is not None:
+            lines.append([f"**{name}**", f"{found['value']:.4f}", _interval(found), ""])
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def slices_table(slices: Sequence[Mapping[str, Any]]) -> str:
+    """The metric of each slice as a Markdown table; a slice without one says why."""
+    metric = next((each["metric"] for each in slices if each["metric"]), "metric")
+    head = ["slice", "", "rows", "groups", f"{metric} on test", "95% interval"]
+    lines = [head, ["---"] * len(head)]
+    for each in slices:
+        value = " ".join(each["value"].replace("|", "\\|").split())
+        named = [f"`{each['feature']}`", value, f"{each['rows']:,}", f"{each['groups']:,}"]
+        found = each["estimate"]
+        told = (
+            ["none", each["why"]] if found is None else [f"{found['value']:.4f}", _interval(found)]
+        )
+        lines.append([*named, *told])
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def provenance_table(certificate: Mapping[str, Any]) -> str:
@@ -115,6 +171,40 @@ def leaderboard_metadata(details: Mapping[str, Any]) -> dict[str, dg.MetadataVal
         **({} if champion is None else {"champion": dg.MetadataValue.text(champion["variant"])}),
         "comparison": dg.MetadataValue.json(details),
     }
+
+
+def hypotheses_metadata(details: Mapping[str, Any]) -> dict[str, dg.MetadataValue]:
+    """What is shown of the verdicts on a target's hypotheses, the sentences first."""
+    every = details["hypotheses"]
+    sentences = [each["judgement"]["sentence"] for each in every]
+    counts = Counter(each["judgement"]["verdict"] for each in every)
+    return {
+        "in_words": dg.MetadataValue.md("\n\n".join(sentences)),
+        "verdicts": dg.MetadataValue.md(hypotheses_table(every)),
+        **{each.value: dg.MetadataValue.int(counts[each.value]) for each in Verdict},
+        "hypotheses": dg.MetadataValue.json(every),
+    }
+
+
+def hypotheses_table(hypotheses: Sequence[Mapping[str, Any]]) -> str:
+    """Verdicts as a Markdown table."""
+    head = ["hypothesis", "verdict", "effect", "interval", "wanted", "stated", "by"]
+    lines = [head, ["---"] * len(head)]
+    for each in hypotheses:
+        judgement, content = each["judgement"], each["content"]
+        effect = judgement["effect"]
+        lines.append(
+            [
+                content["statement"].replace("|", "\\|"),
+                f"**{judgement['verdict']}**",
+                f"{content['kpi']} {effect['value']:+.4f}",
+                _interval(effect),
+                f"{content['min_effect']:+g}",
+                each["at"],
+                each["who"],
+            ]
+        )
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def leaderboard_table(details: Mapping[str, Any]) -> str:
@@ -162,6 +252,11 @@ def _interval(metric: Mapping[str, Any] | None) -> str:
     return f"{metric['low']:.4f} to {metric['high']:.4f}"
 
 
+def _estimate(found: Mapping[str, Any]) -> str:
+    interval = _interval(found)
+    return f"{found['value']:.4g}" + (f" ({interval})" if interval else "")
+
+
 def summary(finished: Finished, total_seconds: float) -> str:
     """One log line for a finished step."""
     step = finished.step
@@ -180,6 +275,10 @@ def summary(finished: Finished, total_seconds: float) -> str:
         facts += f", grade {certificate['grade']}" if certificate else ""
     if step.kind is Kind.LEADERBOARD:
         facts = next(iter(finished.records.values())).details["sentence"]
+    if step.kind is Kind.HYPOTHESES:
+        every = next(iter(finished.records.values())).details["hypotheses"]
+        counts = Counter(each["judgement"]["verdict"] for each in every)
+        facts = ", ".join(f"{count} {verdict}" for verdict, count in counts.items())
     if step.kind is Kind.REGISTRATION:
         details = next(iter(finished.records.values())).details
         facts = str(details["model_uri"])

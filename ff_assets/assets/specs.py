@@ -5,11 +5,13 @@ from pathlib import Path
 
 import dagster as dg
 
+from ff_assets.assets.automation import ON_OTHER_DATA_OR_CODE
 from ff_assets.core.declare import Source
 from ff_assets.core.fingerprint import declaration_digest, digest
 from ff_assets.core.flow import Flow
 from ff_assets.core.governance import carriers_of
 from ff_assets.core.instance import Contest, Instance
+from ff_assets.core.metrics import LOSSES
 from ff_assets.core.operations import AggregateOperation, SparkOperation
 from ff_assets.core.sensitivity import Carrier, column_of, sensitivity_of
 from ff_assets.core.stage import Stage
@@ -17,6 +19,7 @@ from ff_assets.core.steps import CELLS, Kind, Step, steps_of
 from ff_assets.core.target import Target
 from ff_assets.engine.columns import private_columns
 from ff_assets.engine.plan import fit_cells, table_instances
+from ff_assets.engine.versions import instances_of
 
 CELL_PARTITIONS = dg.StaticPartitionsDefinition(list(CELLS))
 
@@ -24,6 +27,23 @@ CELL_PARTITIONS = dg.StaticPartitionsDefinition(list(CELLS))
 def asset_key(step: Step) -> dg.AssetKey:
     """The key of a step's asset."""
     return dg.AssetKey(step.path)
+
+
+def data_key(source: Source) -> dg.AssetKey:
+    """The key of the asset that stands for what a source reads."""
+    return dg.AssetKey(["data", source.name])
+
+
+def data_behind(step: Step) -> tuple[Source, ...]:
+    """The sources whose data a step is drawn to, of those that state the version of their data.
+
+    A source is drawn to its own, and what reports on a variant or a target to all of them, as
+    Dagster calls an asset stale by what it reads directly only.
+    """
+    if step.kind is not Kind.SOURCE and not _reports(step):
+        return ()
+    sources = dict.fromkeys(i.source for i in instances_of(step) if i.is_source)
+    return tuple(source for source in sources if source.version is not None)
 
 
 def asset_specs(flow: Flow) -> list[dg.AssetSpec]:
@@ -41,6 +61,7 @@ class _Describer:
         self._tables = table_instances(flow)
         self._sensitivity = sensitivity_of(flow)
         self._targets: dict[Instance, list[Target]] = {}
+        self._declared: dict[Instance, str] = {}
         for variant in flow.variants:
             for instance in variant.instances:
                 targets = self._targets.setdefault(instance, [])
@@ -51,11 +72,15 @@ class _Describer:
         declaration = step.declaration
         return dg.AssetSpec(
             key=asset_key(step),
-            deps=[_dep(step, parent) for parent in _drawn(step)],
+            deps=[
+                *(_dep(step, parent) for parent in _drawn(step)),
+                *(dg.AssetDep(data_key(source)) for source in data_behind(step)),
+            ],
             skippable=True,
             group_name=_group(step),
             partitions_def=CELL_PARTITIONS if step.has_cells else None,
             code_version=self._code_version(step),
+            automation_condition=ON_OTHER_DATA_OR_CODE if _reports(step) else None,
             kinds=self._kinds(step),
             owners=self._owners(step),
             description=self._description(step),
@@ -69,14 +94,25 @@ class _Describer:
         )
 
     def _code_version(self, step: Step) -> str:
+        """Of what reports on a variant or a target, that of all the code behind it as well."""
         if isinstance(step.subject, Instance):
-            instance = step.instance
-            return declaration_digest(instance.provider, instance.split, instance.fits)[:16]
+            return self._declaration(step.subject)
         target = step.subject.target
         described = [target.label, target.task, list(target.outputs), step.subject.name]
+        described.append([self._declaration(instance) for instance in instances_of(step)])
         if step.kind is Kind.LEADERBOARD:
             described.append(target.select_on)
+        if step.kind is Kind.EVALUATION:
+            described.append(list(target.slices))
+        if step.kind is Kind.HYPOTHESES:
+            described.append([digest(each.content) for each in step.contest.stated])
         return digest(described)[:16]
+
+    def _declaration(self, instance: Instance) -> str:
+        if instance not in self._declared:
+            found = declaration_digest(instance.provider, instance.split, instance.fits)
+            self._declared[instance] = found[:16]
+        return self._declared[instance]
 
     def _kinds(self, step: Step) -> set[str]:
         if step.kind is Kind.SOURCE:
@@ -87,7 +123,7 @@ class _Describer:
             return {"spark", "aggregate"}
         if step.kind is Kind.FEATURE:
             return {"spark", "table" if step.instance in self._tables else "view"}
-        if step.kind in (Kind.EVALUATION, Kind.LEADERBOARD):
+        if step.kind in (Kind.EVALUATION, Kind.LEADERBOARD, Kind.HYPOTHESES):
             return {"evaluation"}
         return {"mlflow", "model"}
 
@@ -109,7 +145,7 @@ class _Describer:
     def _facts(self, step: Step) -> dict[str, str]:
         if not isinstance(step.subject, Instance):
             target = {f"target/{tag_part(step.subject.target.name)}": ""}
-            if step.kind is Kind.LEADERBOARD:
+            if isinstance(step.subject, Contest):
                 return target
             return target | {"variant": tag_part(step.subject.slug)}
         instance = step.instance
@@ -153,6 +189,8 @@ class _Describer:
     def _description(self, step: Step) -> str:
         if step.kind is Kind.LEADERBOARD:
             return _describe_contest(step.contest)
+        if step.kind is Kind.HYPOTHESES:
+            return _describe_hypotheses(step.contest)
         if not isinstance(step.subject, Instance):
             return _describe_variant(step)
         own = step.instance.provider.description or ""
@@ -171,6 +209,11 @@ class _Describer:
         writes = ", ".join(f"`{name}`" for name in stage.outputs)
         facts = f"{reads} → **{title}** → {writes}"
         return _paragraphs(facts, own, "" if step.instance.is_estimator else _parameters(stage))
+
+
+def _reports(step: Step) -> bool:
+    """Whether it is about a variant or a target as a whole."""
+    return not isinstance(step.subject, Instance)
 
 
 def _drawn(step: Step) -> list[Step]:
@@ -254,6 +297,23 @@ def _describe_contest(contest: Contest) -> str:
         "intervals of the differences that hold for all pairs at once.",
         chosen,
         ", ".join(f"`{variant.name}`" for variant in contest.variants),
+    )
+
+
+def _describe_hypotheses(contest: Contest) -> str:
+    lines = []
+    for each in contest.stated:
+        said, (claim, baseline) = each.hypothesis, each.variants
+        better = "less" if said.kpi in LOSSES else "more"
+        lines.append(
+            f"- **{said.statement}**: `{claim.name}` has at least {said.min_effect:g} {better} "
+            f"{said.kpi} than `{baseline.name}`"
+        )
+    return _paragraphs(
+        f"What was expected of `{contest.name}` before it was fitted, and whether it holds on "
+        "test. That something does not hold is a result as well.",
+        "\n".join(lines),
+        f"`ff hypotheses {contest.name}` shows all that were ever stated.",
     )
 
 

@@ -23,6 +23,7 @@ app = typer.Typer(
 Json = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")]
 OneTarget = Annotated[str | None, typer.Argument(help="A target; all of them if left out.")]
 SomeTargets = Annotated[list[str] | None, typer.Argument(help="Targets; all of them if left out.")]
+_TIMES = ["%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S"]
 Reason = Annotated[str, typer.Option(help="Why; it is kept in the ledger.")]
 
 
@@ -31,6 +32,16 @@ class Alias(StrEnum):
 
     STAGING = "staging"
     PRODUCTION = "production"
+
+
+class Shown(StrEnum):
+    """What can have become of a hypothesis."""
+
+    VALIDATED = "validated"
+    INVALIDATED = "invalidated"
+    UNDECIDED = "undecided"
+    EXPLORATORY = "exploratory"
+    NONE = "none"
 
 
 @app.command()
@@ -84,13 +95,33 @@ def run(targets: SomeTargets = None, json: Json = False) -> None:
 @app.command()
 def predict(
     target: Annotated[str, typer.Argument(help="A target.")],
-    alias: Annotated[Alias, typer.Option(help="Whose model predicts.")] = Alias.PRODUCTION,
+    alias: Annotated[
+        Alias | None, typer.Option(help="Whose model predicts; production if left out.")
+    ] = None,
+    ab_test: Annotated[
+        bool, typer.Option("--ab-test", help="Each row by the model of its arm in the A/B test.")
+    ] = False,
     json: Json = False,
 ) -> None:
     """Predict what waits for it with the model in staging or production, once a day and model."""
+    if alias is not None and ab_test:
+        raise typer.BadParameter("an A/B test names its own aliases; leave --alias out.")
     from ff_assets.cli.predict import predict as predict_target
+    from ff_assets.core.ab_test import AB_TEST
 
-    output.show(predict_target(target, alias.value, quiet=json), json)
+    served = AB_TEST if ab_test else (alias or Alias.PRODUCTION).value
+    output.show(predict_target(target, served, quiet=json), json)
+
+
+@app.command()
+def experiment(
+    target: Annotated[str, typer.Argument(help="A target with an A/B test.")],
+    json: Json = False,
+) -> None:
+    """Show the effect in the A/B test so far, with an interval that holds at every look."""
+    from ff_assets.cli.experiment import experiment as look
+
+    output.show(look(target, quiet=json), json)
 
 
 @app.command()
@@ -111,7 +142,8 @@ def promote(
     to: Annotated[Alias, typer.Option(help="Which alias is moved.")],
     reason: Reason,
     variant: Annotated[
-        str | None, typer.Option(help="Its newest version; needed if there are several variants.")
+        str | None,
+        typer.Option(help="Its newest version; if left out, the champion's or the only one's."),
     ] = None,
     version: Annotated[int | None, typer.Option(min=1, help="This version.")] = None,
     override: Annotated[
@@ -149,7 +181,7 @@ def ledger(
     at: Annotated[
         datetime | None,
         typer.Option(
-            formats=["%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S"],
+            formats=_TIMES,
             help="Tell what was in place then (UTC), and what is left of it.",
         ),
     ] = None,
@@ -163,6 +195,40 @@ def ledger(
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
     output.show(report, json)
+
+
+@app.command()
+def replay(
+    target: Annotated[str, typer.Argument(help="A target.")],
+    alias: Annotated[Alias, typer.Option(help="Whose predictions.")] = Alias.PRODUCTION,
+    at: Annotated[
+        datetime | None,
+        typer.Option(formats=_TIMES, help="The last ones at or before then (UTC)."),
+    ] = None,
+    version: Annotated[
+        int | None, typer.Option(min=1, help="The last ones of this version of the model.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Make published predictions again, from the stored data and the model of then, and compare."""
+    from ff_assets.cli.replay import replay_target
+
+    output.show(replay_target(target, alias.value, at, version, quiet=json), json)
+
+
+@app.command()
+def hypotheses(
+    target: Annotated[
+        str | None, typer.Argument(help="A target, declared or not; all of them if left out.")
+    ] = None,
+    verdict: Annotated[Shown | None, typer.Option(help="Only those with this verdict.")] = None,
+    text: Annotated[str, typer.Option(help="Only those whose statement has this in it.")] = "",
+    json: Json = False,
+) -> None:
+    """Show what was ever expected of targets, when it was stated, and what became of it."""
+    from ff_assets.cli.hypotheses import tell
+
+    output.show(tell(target, verdict and verdict.value, text), json)
 
 
 @app.command()

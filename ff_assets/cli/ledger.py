@@ -1,6 +1,7 @@
 """`ff ledger`: what moved the aliases of a target when, and what was in place at a time."""
 
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -9,10 +10,14 @@ from rich.markup import escape
 from rich.table import Table
 
 from ff_assets.cli.registry import gate_table, registry
+from ff_assets.engine.replay import Published, latest, published
+from ff_assets.engine.store import Store
+from ff_assets.registry.gates import Gate
 from ff_assets.registry.move_log import ALIASES, Book, MoveLog, told
 from ff_assets.registry.moves import History, Move, Standing, State
 from ff_assets.registry.standing import Reproducible, at, reproducible
 from ff_assets.registry.versions import not_registered
+from ff_assets.settings import Settings
 
 _COLOURS = {State.MOVED: "green", State.OVERTAKEN: "dim"}
 
@@ -67,7 +72,7 @@ def _row(move: Move) -> tuple[str, ...]:
         since = f"after {move.earliest:%Y-%m-%d %H:%M}" if move.earliest else "before the ledger"
         return "", f"≤ {when}", move.alias, versions, "", "?", f"{state}{since}"
     entry = move.logged.entry
-    failed = [gate.name for gate in entry.gates if not gate.passed]
+    failed = [gate.name for gate in entry.gates if gate.failed]
     about = f"{state}{escape(entry.why)}"
     if entry.kind == "rollback":
         about = f"[bold]back:[/] {about}"
@@ -89,11 +94,17 @@ def _holder(history: History) -> str:
 
 @dataclass(frozen=True)
 class AtReport:
-    """What was behind the aliases at a time."""
+    """What was behind the aliases at a time.
+
+    Attributes:
+        versions: number -> whether what it has predicted may be predicted again.
+        predictions: number -> alias -> the last ones that it had published by then.
+    """
 
     target: str
     standings: tuple[Standing, ...]
-    versions: dict[int, Reproducible]
+    versions: Mapping[int, Reproducible]
+    predictions: Mapping[int, Mapping[str, Published]]
 
     exit_code = 0
 
@@ -110,7 +121,14 @@ class AtReport:
                 for standing in self.standings
             },
             "reproducible": {
-                str(number): {"is_so": found.is_so, "gates": [asdict(gate) for gate in found.gates]}
+                str(number): {
+                    "is_so": found.is_so,
+                    "gates": [asdict(gate) for gate in found.gates],
+                    "predictions": {
+                        alias: {"predicted_at": made.time.isoformat(), "path": str(made.path)}
+                        for alias, made in self.predictions[number].items()
+                    },
+                }
                 for number, found in self.versions.items()
             },
         }
@@ -128,6 +146,12 @@ class AtReport:
             may = "[green]may be[/]" if found.is_so else "[red]cannot be[/]"
             console.print(f"\npredictions of version {number} {may} made again:")
             console.print(gate_table(found.gates))
+            for alias, made in self.predictions[number].items() if found.is_so else ():
+                console.print(
+                    f"of {_time(made.time)}, made again and compared by: ff replay {self.target} "
+                    f"--alias {alias} --version {number} --at {made.time:%Y-%m-%dT%H:%M:%S}",
+                    soft_wrap=True,
+                )
 
 
 def _time(time: datetime) -> str:
@@ -150,6 +174,7 @@ def tell(target: str, time: datetime | None) -> LedgerReport | AtReport:
 
     Raises:
         NoVersion: nothing of the target is registered.
+        StoreError: the store holds a record that cannot be read.
         MlflowUnavailable: MLflow does not answer.
         ValueError: the time is in the future.
     """
@@ -163,4 +188,42 @@ def tell(target: str, time: datetime | None) -> LedgerReport | AtReport:
         aware = time if time.tzinfo else time.replace(tzinfo=UTC)
         standings = tuple(at(book, alias, aware) for alias in ALIASES)
         numbers = sorted({v for standing in standings for v in standing.versions if v is not None})
-        return AtReport(target, standings, {n: reproducible(runs, target, n) for n in numbers})
+        versions = {number: reproducible(runs, target, number) for number in numbers}
+    store = Store(Settings.load().store)
+    predictions = {number: _predictions(store, target, standings, number) for number in numbers}
+    for number, made in predictions.items():
+        gates = (*versions[number].gates, *data_left(store, made))
+        versions[number] = replace(versions[number], gates=gates)
+    return AtReport(target, standings, versions, predictions)
+
+
+def _predictions(
+    store: Store, target: str, standings: tuple[Standing, ...], number: int
+) -> dict[str, Published]:
+    """Alias -> the last predictions that a version had published behind it."""
+    found = {
+        each.alias: latest(published(store, target, each.alias, number), each.time)
+        for each in standings
+        if number in each.versions
+    }
+    return {alias: made for alias, made in found.items() if made is not None}
+
+
+def data_left(store: Store, predictions: Mapping[str, Published]) -> list[Gate]:
+    """Whether the rows are still stored that predictions were made from."""
+    if not predictions:
+        return [Gate("data", None, "it had published no predictions by then.")]
+    return [_data_of(store, alias, made) for alias, made in predictions.items()]
+
+
+def _data_of(store: Store, alias: str, made: Published) -> Gate:
+    name, made_from = f"data ({alias})", made.made_from
+    if made_from is None:
+        return Gate(name, False, "it is not recorded what its predictions were made from.")
+    gone = made_from.gone(store)
+    if gone:
+        return Gate(name, False, f"the rows of then are not stored any more: {', '.join(gone)}.")
+    if made_from.rows:
+        told = "rows came from a `scoring` loader and are not stored; it may still give the same."
+        return Gate(name, None, told)
+    return Gate(name, True, f"the rows of then are stored: {', '.join(made_from.sources)}.")

@@ -10,20 +10,13 @@ from rich.table import Table
 
 from ff_assets.cli.project import load_flow
 from ff_assets.cli.splits import count_fits, fits_in_words, splits_of
-from ff_assets.core.fingerprint import Fingerprints
 from ff_assets.core.fitting import Fitting
 from ff_assets.core.flow import Flow
 from ff_assets.core.instance import Instance, Variant
 from ff_assets.core.steps import CELLS, Kind, Step, steps_of, steps_of_target
 from ff_assets.engine.plan import Plan, make_plan
 from ff_assets.engine.store import Store
-from ff_assets.engine.versions import (
-    code_versions,
-    instances_of,
-    stated_version,
-    unversioned_sources,
-    upstream,
-)
+from ff_assets.engine.versions import instances_of, stated_fingerprints, upstream
 from ff_assets.settings import Settings
 
 
@@ -152,23 +145,3 @@ def plan_project(target: str | None) -> Planned:
             behind.add(instance)
     unknown = (step for step in steps if not behind.isdisjoint(instances_of(step)))
     return Planned(flow, plan, steps, frozenset(unknown))
-
-
-def stated_fingerprints(instances: tuple[Instance, ...]) -> tuple[Fingerprints, list[Instance]]:
-    """Fingerprints as far as they are known without reading data, and the sources to be read.
-
-    Args:
-        instances: in topological order.
-
-    Raises:
-        DataError: a source cannot state its version.
-    """
-    unread = unversioned_sources(instances)
-    versions = {
-        i.source.name: "not read yet" if i in unread else str(stated_version(i.source))
-        for i in instances
-        if i.is_source
-    }
-    fingerprints = Fingerprints(versions, **code_versions())
-    fingerprints.add(instances)
-    return fingerprints, unread

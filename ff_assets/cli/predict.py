@@ -1,5 +1,6 @@
 """`ff predict`: a prediction job of Dagster's UI without a browser."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,9 +14,11 @@ from ff_assets.cli.launch import Ended, Metadata, launch, the_instance
 from ff_assets.cli.output import errors
 from ff_assets.cli.progress import progress_logger
 from ff_assets.cli.project import load_flow
+from ff_assets.core.ab_test import AB_TEST, required
 from ff_assets.settings import Settings
 
-_TOLD = ("model_version", "variant", "honest", "certificate_digest", "predicted_at", "path")
+_OF_A_MODEL = ("model_version", "variant", "honest", "certificate_digest")
+_OF_ALL = ("predicted_at", "path")
 
 
 @dataclass(frozen=True)
@@ -23,11 +26,14 @@ class PredictReport:
     """What a prediction has made.
 
     Attributes:
-        made: what was recorded of the predictions; empty if no model has the alias.
+        served: the alias, or the A/B test.
+        arms: of the test -> alias; for an alias only itself, of no arm.
+        made: what was recorded of the predictions; empty if an alias has no model.
     """
 
     target: str
-    alias: str
+    served: str
+    arms: Mapping[str, str]
     ended: Ended
     made: Metadata
 
@@ -36,42 +42,71 @@ class PredictReport:
         return self.ended.exit_code
 
     def as_dict(self) -> dict[str, Any]:
-        made = {name: self.made[name] for name in ("reused", *_TOLD)} if self.made else {}
+        told = [f"{name}{_end(arm)}" for arm in self.arms for name in _OF_A_MODEL]
+        told += [f"rows_{arm}" for arm in self.arms if arm]
+        made = {name: self.made[name] for name in ("reused", *told, *_OF_ALL)} if self.made else {}
         return {
             "target": self.target,
-            "alias": self.alias,
+            "alias": self.served,
             **self.ended.as_dict(),
             "rows": self.made.get("dagster/row_count"),
+            "drift": self.made.get("drift"),
             **made,
         }
 
     def print(self, console: Console) -> None:
         if self.made:
             how = "reused, from before" if self.made["reused"] else "predicted"
-            console.print(
-                f"\n[bold]{self.made['dagster/row_count']:,}[/] rows {how}, by version "
-                f"{self.made['model_version']} of {self.target} "
-                f"{escape('(' + self.made['variant'] + ')')}, which is in {self.alias}"
-            )
-            console.print(f"{self.made['honest']}\n{self.made['path']}", markup=False)
+            rows = f"\n[bold]{self.made['dagster/row_count']:,}[/] rows {how}"
+            if list(self.arms) == [""]:
+                console.print(f"{rows}, by {self._model('')}, which is in {self.served}")
+            else:
+                console.print(f"{rows}, each by the model of its arm:")
+            for arm, alias in self.arms.items():
+                if arm:
+                    console.print(
+                        f"{self.made[f'rows_{arm}']:,} of the {arm}, by {self._model(arm)}, which "
+                        f"is in {alias}"
+                    )
+                console.print(self.made[f"honest{_end(arm)}"], markup=False)
+            if "drift" in self.made:
+                console.print(f"drift: {self.made['drift']}", markup=False, soft_wrap=True)
+            console.print(self.made["path"], markup=False, soft_wrap=True)
         elif self.exit_code == 0:
-            console.print(f"no model is {self.alias} for {self.target} yet: nothing was predicted")
+            aliases = " and ".join(self.arms.values())
+            needed = (
+                f"no model is {aliases}" if "" in self.arms else f"not both {aliases} have a model"
+            )
+            console.print(f"{needed} for {self.target} yet: nothing was predicted")
         self.ended.print(console)
 
+    def _model(self, arm: str) -> str:
+        version, variant = (self.made[f"{n}{_end(arm)}"] for n in ("model_version", "variant"))
+        return f"version {version} of {self.target} {escape(f'({variant})')}"
 
-def predict(target: str, alias: str, quiet: bool) -> PredictReport:
-    """Predict with the model behind an alias, as one Dagster run in this process.
+
+def _end(arm: str) -> str:
+    """How what is recorded of an arm's model ends."""
+    return f"_{arm}" if arm else ""
+
+
+def predict(target: str, served: str, quiet: bool) -> PredictReport:
+    """Predict with the model behind an alias, or for the A/B test, as one Dagster run here.
 
     Args:
+        served: an alias, or `AB_TEST`.
         quiet: show no progress.
 
     Raises:
-        DefinitionError: a declaration is wrong, or there is no such target.
+        DefinitionError: a declaration is wrong, there is no such target, or it has no test.
     """
     flow = load_flow()
-    name = flow.project.target(target).name
+    declared = flow.project.target(target)
+    arms = required(declared).aliases if served == AB_TEST else {"": served}
     settings = Settings.load().prepare()
-    job = build_definitions(flow.project, settings).resolve_job_def(predict_job_name(name, alias))
+    job = build_definitions(flow.project, settings).resolve_job_def(
+        predict_job_name(target, served)
+    )
     made: Metadata = {}
 
     def add(key: dg.AssetKey, recorded: Metadata) -> None:
@@ -80,4 +115,4 @@ def predict(target: str, alias: str, quiet: bool) -> PredictReport:
 
     with progress_logger(errors, quiet) as logger, the_instance(settings) as instance:
         ended = launch(job, instance, "ff predict", {}, logger, add)
-    return PredictReport(name, alias, ended, made)
+    return PredictReport(target, served, arms, ended, made)

@@ -12,15 +12,16 @@ from rich.table import Table
 from ff_assets.assets.build import build_definitions
 from ff_assets.assets.jobs import ALL_CELLS, EVERYTHING, fit_job_name
 from ff_assets.assets.specs import asset_key
+from ff_assets.cli.hypotheses import coloured
 from ff_assets.cli.launch import Ended, Metadata, launch, the_instance
 from ff_assets.cli.output import errors
 from ff_assets.cli.progress import progress_logger
 from ff_assets.cli.project import load_flow
 from ff_assets.core.flow import Flow
 from ff_assets.core.instance import Contest, Variant
+from ff_assets.core.metrics import PRIMARY
 from ff_assets.core.steps import Kind, Step, steps_of_target
 from ff_assets.settings import Settings
-from ff_assets.stats.metrics import PRIMARY
 
 _UNDER_WAY = Ended("", "FAILURE", 0.0, "")
 
@@ -63,6 +64,7 @@ class Ran:
             **self.ended.as_dict(),
             "variants": [self._row(variant) for variant in self._variants()],
             "compared": list(self._compared()),
+            "hypotheses": list(self._judged()),
         }
 
     def print(self, console: Console) -> None:
@@ -92,6 +94,8 @@ class Ran:
         console.print(table)
         for sentence in self._compared():
             console.print(f"\n{escape(sentence)}", soft_wrap=True)
+        for judged in self._judged():
+            console.print(f"\n{coloured(judged['judgement'])}", soft_wrap=True)
         if any(row["seconds"] for row in rows):
             console.print("\nseconds: work on the variant's steps, those it shares included")
         self.ended.print(console)
@@ -107,6 +111,13 @@ class Ran:
             step = Step(Kind.LEADERBOARD, Contest(self.flow.project.target(target), variants))
             if len(variants) > 1 and (found := self.results.get(asset_key(step))):
                 yield f"{target}: {found['in_words']}"
+
+    def _judged(self) -> Iterator[dict[str, Any]]:
+        """The hypotheses of the targets with the verdicts on them."""
+        for target in self.targets:
+            contest = Contest(self.flow.project.target(target), self.flow.variants_of(target))
+            found = self.results.get(asset_key(Step(Kind.HYPOTHESES, contest)))
+            yield from found["hypotheses"] if found else ()
 
     def _row(self, variant: Variant) -> dict[str, Any]:
         steps = _steps_of_variant(self.flow, variant)

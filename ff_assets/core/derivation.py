@@ -5,11 +5,12 @@ A *node*, a feature of an entity, is an OR node (any of its providers); a provid
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from ff_assets.core import refusals
-from ff_assets.core.entities import Entity
+from ff_assets.core.entities import Entity, finest
+from ff_assets.core.errors import FeatureFlowError
 from ff_assets.core.graph import strongly_connected
 from ff_assets.core.project import Node, Project, Use
 from ff_assets.core.target import Target
@@ -169,12 +170,31 @@ class Reachable:
 def reach(project: Project, target: Target) -> Reachable:
     """The graph of a target, for the one entity for which all that it wants can be derived.
 
-    Where an entity can, so can those that belong to it; the coarsest is meant.
+    Where an entity can, so can those that belong to it; the coarsest is meant. Features that
+    metrics are sliced by decide neither on that nor on the variants.
 
     Raises:
         UnreachableOutput, CyclicFlow, MixedEntities: it can be derived for no entity.
-        DefinitionError: it can be derived for several entities.
+        DefinitionError: it can be derived for several entities, or a slice in several ways.
     """
+    if not target.slices:
+        return _reach(project, target)
+    graph = _reach(project, replace(target, slices=()))
+    sliced = Reachable(project, target, graph.entity)
+    if sliced.missing:
+        raise _lacking(project, sliced)
+    rows = finest(project.entity(graph.wanted[name].entity) for name in graph.target.measured)
+    for name in target.slices:
+        entity = project.entity(sliced.wanted[name].entity)
+        if rows is not None and not rows.is_within(entity):
+            raise refusals.finer_slice(target, name, entity, rows)
+    for node, uses in sliced.providers.items():
+        if len(uses) > 1 and node not in graph.providers:
+            raise refusals.ambiguous_slice(target, node, uses)
+    return sliced
+
+
+def _reach(project: Project, target: Target) -> Reachable:
     entities = [target.entity] if target.entity else project.entities
     graphs = [Reachable(project, target, entity) for entity in entities]
     able = [graph for graph in graphs if not graph.missing]
@@ -185,9 +205,12 @@ def reach(project: Project, target: Target) -> Reachable:
         raise refusals.ambiguous_entity(target, [graph.entity for graph in coarsest])
     if not graphs:
         raise refusals.no_source(target)
-    closest = max(graphs, key=lambda graph: len(graph.derivable))
-    raise refusals.not_derivable(
-        project, target, closest.missing[0], closest.declared, closest.reads, closest.derivable
+    raise _lacking(project, max(graphs, key=lambda graph: len(graph.derivable)))
+
+
+def _lacking(project: Project, graph: Reachable) -> FeatureFlowError:
+    return refusals.not_derivable(
+        project, graph.target, graph.missing[0], graph.declared, graph.reads, graph.derivable
     )
 
 

@@ -7,11 +7,13 @@ Equal fingerprints mean equal results, so a result is found again after an edit 
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from ff_assets.core.code import code_digest
 from ff_assets.core.declare import Provider, Source
 from ff_assets.core.fitting import Fit
+from ff_assets.core.hypothesis import Stated
 from ff_assets.core.instance import Instance, Variant
 from ff_assets.core.operations import (
     AggregateOperation,
@@ -107,21 +109,30 @@ class Fingerprints:
         comparing: str,
     ) -> None:
         self._comparing = comparing
-        self._data_versions = data_versions
+        self.data_versions = data_versions
         self._engine = engine
         self._reading = reading
         self._metrics = metrics
         self._known: dict[Instance, str] = {}
 
-    def add(self, instances: tuple[Instance, ...]) -> None:
-        """Fingerprint instances, which come in topological order."""
+    def add(
+        self, instances: tuple[Instance, ...], known: Mapping[Instance, str] = MappingProxyType({})
+    ) -> None:
+        """Fingerprint instances, which come in topological order.
+
+        Args:
+            known: the fingerprints that some of them had, for results of an earlier time.
+        """
+        self._known.update(known)
         for instance in instances:
+            if instance in known:
+                continue
             provider = instance.provider
             parts: dict[str, Any] = {
                 "declaration": declaration_digest(provider, instance.split, instance.fits)
             }
             if isinstance(provider, Source):
-                parts["data"] = self._data_versions[provider.name]
+                parts["data"] = self.data_versions[provider.name]
                 parts["reading"] = self._reading
             else:
                 parts["engine"] = self._engine
@@ -135,17 +146,19 @@ class Fingerprints:
         return self._known[instance]
 
     def of_evaluation(self, variant: Variant, claimed: str) -> str:
-        """What metrics of a variant come from: predictions, labels, the task and their code.
+        """What metrics of a variant come from: predictions, labels, slices, task and code.
 
         Args:
             claimed: a digest of what their certificates claim. What was read by which fit may
                 change with declarations that change no value, such as when labels are known.
         """
         target = variant.target
+        slices = [[name, self[variant.features[name]]] for name in target.slices]
         return digest(
             {
                 "prediction": [target.outputs[0], self[variant.prediction]],
                 "label": target.label and [target.label, self[variant.features[target.label]]],
+                **({"slices": slices} if slices else {}),
                 "task": target.task,
                 "metrics": self._metrics,
                 "claimed": claimed,
@@ -160,6 +173,22 @@ class Fingerprints:
             select_on: the part whose metric decides which one is the champion.
         """
         return digest([list(evaluations), select_on, self._comparing])
+
+    def of_verdict(self, stated: Stated, hypotheses: int) -> str:
+        """What the verdict on a hypothesis comes from: predictions, labels and code.
+
+        Slices, and what else is measured beside its metric, have no part in it.
+
+        Args:
+            hypotheses: how many the target states.
+        """
+        read = [
+            self[variant.features[name]]
+            for variant in stated.variants
+            for name in (variant.target.outputs[0], variant.target.label)
+            if name is not None
+        ]
+        return digest([stated.content, read, hypotheses, self._metrics, self._comparing])
 
     def of_registration(self, variant: Variant, claimed: str) -> str:
         """What a registered model was made from: its stages, its names and its metrics.

@@ -13,6 +13,7 @@ from itertools import islice
 from typing import NamedTuple
 
 from ff_assets.core import refusals
+from ff_assets.core.ab_test import check_reach
 from ff_assets.core.buckets import ALL
 from ff_assets.core.buckets import describe as describe_buckets
 from ff_assets.core.declare import Provider, Source, describe
@@ -20,6 +21,7 @@ from ff_assets.core.derivation import Derivation, Reachable, reach
 from ff_assets.core.entities import Entity, finest
 from ff_assets.core.errors import DefinitionError, nearest
 from ff_assets.core.fitting import Fit, fits, served
+from ff_assets.core.hypothesis import stated
 from ff_assets.core.instance import Instance, Variant
 from ff_assets.core.nesting import nest
 from ff_assets.core.operations import AggregateOperation
@@ -57,12 +59,15 @@ def infer(project: Project) -> Flow:
         MixedEntities: a stage reads features of two entities.
         VariantExplosion: a target has more variants than its `max_variants`.
         DefinitionError: a target does not say which of several entities it is about, nested
-            estimators do not go together, or a fit would have no rows by the declarations alone.
+            estimators do not go together, a fit would have no rows by the declarations alone,
+            outcomes of an A/B test cannot be told of the target's rows, or a hypothesis does not
+            say which two variants it is about.
     """
     derived: list[_Derived] = []
     unusable: dict[str, str] = {}
     for target in project.targets:
         graph = reach(project, target)
+        check_reach(target, graph.entity)
         derivations = list(islice(graph.derivations(), target.max_variants + 1))
         if len(derivations) > target.max_variants:
             raise refusals.explosion(target, graph.providers)
@@ -74,12 +79,15 @@ def infer(project: Project) -> Flow:
     for instance in instances:
         _check_fits(instance)
     used = {instance.provider.name for instance in instances}
-    return Flow(
+    flow = Flow(
         project=project,
         instances=instances,
         variants=tuple(builder.named_variants()),
         unusable={name: reason for name, reason in unusable.items() if name not in used},
     )
+    for target in project.targets:
+        stated(target, flow.variants_of(target.name))
+    return flow
 
 
 class _Derived(NamedTuple):

@@ -2,7 +2,8 @@
 
 Besides the steps there are the predictions of each target, `predictions/<target>/staging` and
 `.../production`. Any variant may be promoted, so they count with the tags of all variants: of
-outputs with their private columns, of features that are kept, and of the columns of the rows.
+outputs with their private columns, of features that are kept, and of the columns of the rows. A
+target with an A/B test has predictions of both, and an experiment, which tells of its outcomes.
 """
 
 from collections.abc import Iterator, Mapping
@@ -10,18 +11,26 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import cached_property
 
+from ff_assets.core.ab_test import AB_TEST, EXPERIMENTS
 from ff_assets.core.declare import describe
 from ff_assets.core.errors import DefinitionError, Location, PolicyViolation, nearest
 from ff_assets.core.flow import Flow
 from ff_assets.core.instance import Instance
-from ff_assets.core.sensitivity import Carrier, Trail, columns_of, made_by, sensitivity_of
+from ff_assets.core.names import SERVED_AS
+from ff_assets.core.sensitivity import (
+    Carrier,
+    Trail,
+    columns_of,
+    made_by,
+    outcome_of,
+    sensitivity_of,
+)
 from ff_assets.core.stage import Stage
 from ff_assets.core.steps import Kind, Step, steps_of
 from ff_assets.core.target import Target
 
 PREDICTIONS = "predictions"
-SERVED_AS = ("staging", "production")
-_ROOMS = (*(kind.value for kind in Kind), PREDICTIONS)
+_ROOMS = (*(kind.value for kind in Kind), PREDICTIONS, EXPERIMENTS)
 _SHOWN = 10  # of what is refused as well
 
 
@@ -58,8 +67,8 @@ class Violation:
 def carriers_of(step: Step) -> tuple[Carrier, ...]:
     """What decides on the tags of a step's asset.
 
-    A metric and what is shown with it tell something of predictions and labels. What else has no
-    rows tells what the models and metrics tell that it is made from.
+    A metric and what is shown with it tell something of predictions, labels and slices. What else
+    has no rows tells what the models and metrics tell that it is made from.
     """
     if step.has_cells:
         instance = step.instance
@@ -67,9 +76,8 @@ def carriers_of(step: Step) -> tuple[Carrier, ...]:
     if step.kind is Kind.MODEL:
         return (Carrier(step.instance, None),)
     if step.kind is Kind.EVALUATION:
-        variant = step.variant
-        measured = [variant.target.outputs[0], *filter(None, [variant.target.label])]
-        return tuple(Carrier(variant.features[name], name) for name in measured)
+        features, measured = step.variant.features, step.variant.target.measured
+        return tuple(Carrier(features[name], name) for name in measured)
     behind = (carriers_of(parent) for parent in step.parents() if not parent.has_cells)
     return tuple(dict.fromkeys(carrier for carriers in behind for carrier in carriers))
 
@@ -93,7 +101,8 @@ def _values(instance: Instance) -> Iterator[Carrier]:
 
 def prediction_keys(target: Target) -> list[str]:
     """The keys of the assets with a target's predictions."""
-    return [f"{PREDICTIONS}/{target.name}/{alias}" for alias in SERVED_AS]
+    served = [*SERVED_AS, *([AB_TEST] if target.ab_test else [])]
+    return [f"{PREDICTIONS}/{target.name}/{each}" for each in served]
 
 
 def assets_of(flow: Flow) -> Iterator[Asset]:
@@ -107,6 +116,9 @@ def assets_of(flow: Flow) -> Iterator[Asset]:
         carriers = prediction_carriers(flow, target)
         for key in prediction_keys(target):
             yield Asset(key, key, carriers, describe(target))
+        if target.ab_test is not None:
+            key = f"{EXPERIMENTS}/{target.name}/{target.ab_test.name}"
+            yield Asset(key, key, (outcome_of(target.ab_test),), describe(target))
 
 
 class Governed:
@@ -242,6 +254,8 @@ def _fix(violation: Violation, trail: Trail) -> str:
     """What can be done, by the kind of asset and of what it carries."""
     tag, last = violation.tag, trail.carriers[-1]
     narrow = f"or let the policy permit it: narrow Governance(deny={{{tag!r}: [...]}})."
+    if violation.asset.key.startswith(EXPERIMENTS):
+        return f"measure something else: an effect tells of what it is measured by; {narrow}"
     if trail.is_column:
         return (
             f"every table of rows with the column `{last.name}` carries its tags: let the loader "

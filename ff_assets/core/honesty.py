@@ -165,7 +165,7 @@ class _Case:
             folded = instance.is_estimator and stage.fitting.scheme in ("folds", "blocks")
             if folded and not operation.is_aligned:
                 yield found.unaligned(judged, path(instance))
-            code = None if instance.is_estimator else operation.cls
+            code = operation.cls
         if code is not None and (mixed := mixing(code)):
             yield found.row_mixing(judged, path(instance), mixed)
         if isinstance(operation, AggregateOperation):

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from ff_assets.core.declare import Provider, Source
 from ff_assets.core.entities import Entity, finest
 from ff_assets.core.fitting import Fit, serving
+from ff_assets.core.hypothesis import Stated, stated
 from ff_assets.core.split import Split
 from ff_assets.core.stage import Stage
 from ff_assets.core.target import Target
@@ -196,6 +197,11 @@ class Contest:
     def entity(self) -> Entity:
         """What the target's rows are about."""
         return self.variants[0].entity
+
+    @property
+    def stated(self) -> tuple[Stated, ...]:
+        """The target's hypotheses, each with the variants that it is about."""
+        return stated(self.target, self.variants)
 
 
 def _slug(name: str) -> str:

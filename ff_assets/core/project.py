@@ -39,8 +39,8 @@ class Project:
     Raises:
         DuplicateName: two providers, two targets, two entities or, but for upper and lower case,
             two features share a name.
-        DefinitionError: a target chooses an unknown provider, a stage provides a key, or two
-            splits are too much alike to be told apart.
+        DefinitionError: a target chooses an unknown provider, a stage provides a key, two splits
+            are too much alike to be told apart, or a source is the outcomes of an A/B test too.
     """
 
     sources: tuple[Source, ...] = ()
@@ -51,17 +51,19 @@ class Project:
     governance: Governance = field(default_factory=Governance)
 
     def __post_init__(self) -> None:
-        _check_unique("source or stage", self.providers)
+        _check_unique("source or stage", (*self.providers, *self.outcomes))
         _check_unique("target", self.targets)
         self._check_entities()
         self._check_columns()
         self._check_splits()
         for target in self.targets:
             self._check_choices(target)
+        self._check_outcomes()
 
     def _check_entities(self) -> None:
         keys: dict[str, Entity] = {}
-        declared = [d.entity for d in (*self.providers, *self.targets) if d.entity is not None]
+        every = (*self.providers, *self.targets, *self.outcomes)
+        declared = [d.entity for d in every if d.entity is not None]
         for entity in (related for first in declared for related in first.chain):
             if keys.setdefault(entity.name, entity) != entity:
                 raise DuplicateName(
@@ -138,10 +140,28 @@ class Project:
                     fix=f"name providers of `{feature}`." if known else "correct the feature.",
                 )
 
+    def _check_outcomes(self) -> None:
+        """What happens after a prediction must not be read to make it."""
+        for source in self.outcomes:
+            if source in self.sources:
+                raise DefinitionError(
+                    f"source `{source.name}` provides features and is the outcomes of an A/B test.",
+                    where=[describe(source)],
+                    why="what happens after a prediction would be read to make it.",
+                    fix="declare a second Source with the same loader for the test.",
+                )
+
+    @property
+    def outcomes(self) -> tuple[Source, ...]:
+        """The sources that A/B tests measure, and nothing else reads."""
+        tests = [target.ab_test for target in self.targets if target.ab_test is not None]
+        return tuple(dict.fromkeys(test.outcomes for test in tests))
+
     @classmethod
     def collect(cls, modules: Iterable[ModuleType]) -> "Project":
         """The project declared by the global names of modules, also inside lists and dicts.
 
+        Sources that an A/B test names as its outcomes provide no features.
         Modules count in the order given, names in the order of their definition. The split is the
         one that no target names as its own, or the only one that there is.
 
@@ -158,6 +178,7 @@ class Project:
                     found.setdefault(id(declaration), declaration)
         declared = list(found.values())
         targets = tuple(d for d in declared if isinstance(d, Target))
+        outcomes = {target.ab_test.outcomes for target in targets if target.ab_test is not None}
         policies = [d for d in declared if isinstance(d, LeakPolicy)]
         governances = [d for d in declared if isinstance(d, Governance)]
         if len(policies) > 1:
@@ -175,7 +196,7 @@ class Project:
                 fix="put the rules of both into one of them.",
             )
         collected = cls(
-            sources=tuple(d for d in declared if isinstance(d, Source)),
+            sources=tuple(d for d in declared if isinstance(d, Source) and d not in outcomes),
             stages=tuple(d for d in declared if isinstance(d, Stage)),
             targets=targets,
             split=_project_split([d for d in declared if isinstance(d, Split)], targets),
@@ -342,7 +363,7 @@ def _project_split(declared: Sequence[Split], targets: Sequence[Target]) -> Spli
 
 def _require_owners(project: Project) -> None:
     """Stages are free: an asset without an owner of its own has those of its targets."""
-    owned: tuple[Source | Target, ...] = (*project.sources, *project.targets)
+    owned: tuple[Source | Target, ...] = (*project.sources, *project.outcomes, *project.targets)
     lacking = [declaration for declaration in owned if declaration.owner is None]
     if lacking:
         first, *others = lacking

@@ -64,6 +64,33 @@ def explosion(target: Target, providers: Mapping[Node, Sequence[Use]]) -> Featur
     )
 
 
+def finer_slice(target: Target, feature: str, entity: Entity, rows: Entity) -> FeatureFlowError:
+    """A feature that a target is sliced by, and of which a measured row has many values."""
+    return DefinitionError(
+        f"target `{target.name}` is sliced by `{feature}` of entity `{entity.name}`, but is "
+        f"measured by rows of `{rows.name}`.",
+        where=[describe(target), (f"entity {entity.name!r}", entity.location)],
+        why=f"several rows of `{entity.name}` may belong to one of them, in different slices.",
+        fix=f"sum `{feature}` up with @aggregate(to={rows.name}), and slice by that.",
+    )
+
+
+def ambiguous_slice(target: Target, node: Node, uses: Sequence[Use]) -> FeatureFlowError:
+    """A feature that a target is sliced by, and that would make variants of its own."""
+    names = [use.provider.name for use in uses]
+    return DefinitionError(
+        f"target `{target.name}` is sliced by {_listed(target.slices)}, for which `{node.feature}` "
+        "can be derived in several ways.",
+        where=[describe(target), *(describe(use.provider) for use in uses)],
+        why="each way would make one more of every variant, with the same predictions.",
+        fix=f"choose one: Target(..., choose={{{node.feature!r}: [{names[0]!r}]}}).",
+    )
+
+
+def _listed(names: Sequence[str]) -> str:
+    return " and ".join(f"`{name}`" for name in names)
+
+
 def not_derivable(
     project: Project,
     target: Target,

@@ -23,6 +23,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from ff_assets.core.ab_test import ABTest
 from ff_assets.core.declare import Source
 from ff_assets.core.entities import Entity
 from ff_assets.core.errors import shortened
@@ -107,11 +108,12 @@ class Sensitivity:
     """The tags of all features, models and columns of a flow.
 
     Args:
-        flow: its sources declare the tags; those that no target reaches count for columns.
+        flow: its sources declare the tags; those that no target reaches count for columns, and
+            those of A/B tests for what is measured.
     """
 
     def __init__(self, flow: Flow) -> None:
-        self._sources = flow.project.sources
+        self._sources = (*flow.project.sources, *flow.project.outcomes)
         self._bits: dict[str, int] = {}
         self._decoded: dict[int, tuple[str, ...]] = {0: ()}
         self._columns: dict[Carrier, int] = {}
@@ -120,9 +122,8 @@ class Sensitivity:
         for source in self._sources:
             for name, tags in source.sensitivity.items():
                 bits = self._encoded(tags)
-                if name not in source.features:
-                    column = column_of(source.entity, name)
-                    self._columns[column] = self._columns.get(column, 0) | bits
+                column = _beside(source, name)
+                self._columns[column] = self._columns.get(column, 0) | bits
         for instance in flow.instances:
             self._account(instance)
 
@@ -208,8 +209,7 @@ class Sensitivity:
                 (source, column)
                 for source in self._sources
                 for column, tags in source.sensitivity.items()
-                if tag in tags and column not in source.features
-                if column_of(source.entity, column) == carrier
+                if tag in tags and _beside(source, column) == carrier
             )
         return (holder.source, str(name)) if holder.is_source else None
 
@@ -276,6 +276,18 @@ def column_of(entity: Entity, name: str) -> Carrier:
         if name == entity.key_of(ancestor):
             return Carrier(ancestor, ancestor.key)
     return Carrier(entity, entity.time)
+
+
+def outcome_of(test: ABTest) -> Carrier:
+    """What an A/B test is measured by, which is a feature of no instance."""
+    return _beside(test.outcomes, test.measure)
+
+
+def _beside(source: Source, name: str) -> Carrier:
+    """What carries the tags that a source declares, where no instance of it is meant."""
+    if name in source.features:
+        return Carrier(source.entity, f"{source.name}.{name}")  # no column's name has a dot
+    return column_of(source.entity, name)
 
 
 def columns_of(entity: Entity) -> tuple[Carrier, ...]:

@@ -1,8 +1,8 @@
 """Steps: the pieces of work that a flow comes to, each of which becomes one asset.
 
 A source is read and split; a model is fitted on train; features are applied cell by cell; a
-variant is evaluated and registered; the variants of a target are compared. A step either fits or
-applies, never both.
+variant is evaluated and registered; the variants of a target are compared, and its hypotheses
+judged. A step either fits or applies, never both.
 """
 
 from collections.abc import Iterator
@@ -26,6 +26,7 @@ class Kind(StrEnum):
     FEATURE = "features"
     EVALUATION = "evaluations"
     LEADERBOARD = "leaderboards"
+    HYPOTHESES = "hypotheses"
     REGISTRATION = "registry"
 
 
@@ -33,6 +34,7 @@ _SUFFIX = {
     Kind.MODEL: "_model",
     Kind.EVALUATION: "_evaluation",
     Kind.LEADERBOARD: "_leaderboard",
+    Kind.HYPOTHESES: "_hypotheses",
     Kind.REGISTRATION: "_registered",
 }
 
@@ -93,12 +95,13 @@ class Step:
             if self.instance.is_estimator:
                 yield Step(Kind.MODEL, self.instance)
         elif self.kind is Kind.EVALUATION:
-            target = self.variant.target
-            measured = [target.outputs[0], *filter(None, [target.label])]
-            features = self.variant.features
+            features, measured = self.variant.features, self.variant.target.measured
             yield from (rows_of(i) for i in dict.fromkeys(features[name] for name in measured))
         elif self.kind is Kind.LEADERBOARD:
             yield from (Step(Kind.EVALUATION, variant) for variant in self.contest.variants)
+        elif self.kind is Kind.HYPOTHESES:
+            compared = [variant for each in self.contest.stated for variant in each.variants]
+            yield from (Step(Kind.EVALUATION, variant) for variant in dict.fromkeys(compared))
         elif self.kind is Kind.REGISTRATION:
             for instance in self.variant.serving_instances():
                 if instance.is_estimator:
@@ -133,6 +136,8 @@ def steps_of(flow: Flow) -> tuple[Step, ...]:
         if target.label is not None:
             contest = Contest(target, flow.variants_of(target.name))
             steps.append(Step(Kind.LEADERBOARD, contest))
+            if target.hypotheses:
+                steps.append(Step(Kind.HYPOTHESES, contest))
     return tuple(steps)
 
 

@@ -1,6 +1,7 @@
 """Evaluating a variant: its metrics on the parts of the data."""
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 from ff_assets.core.cells import TEST, VALIDATION
@@ -12,8 +13,10 @@ from ff_assets.core.ledger import Ledger
 from ff_assets.core.refusals import describe
 from ff_assets.core.requested import deciding, measured_cells
 from ff_assets.engine.measurable import required_cells
-from ff_assets.engine.scored import Scored
+from ff_assets.engine.scored import Part, Scored
+from ff_assets.engine.slices import sliced
 from ff_assets.engine.store import Store
+from ff_assets.stats.calibration import bias, calibration
 from ff_assets.stats.metrics import NoMetric, evaluate
 
 
@@ -33,9 +36,13 @@ def evaluate_variant(
     Returns:
         part -> {"rows": rows with a label, "unlabelled": rows without one, "groups": keys of the
         split among the labelled rows, "metrics": metric -> {"value", "low", "high", "method"}}.
+        Test has also what is to be seen: "calibration", as `stats.calibration` has it, of a target
+        with probabilities, for a number its "bias"; and "slices" by the features that the target
+        names, as `engine.slices` has them.
         Parts are train, those of test and validation that no fit behind the prediction has read,
         what is certified, the folds of a cross-fitted prediction, and what the champion is chosen
-        on. There are intervals on test, on validation and on what is certified. Validation and
+        on. There are intervals on test, on validation and on what is certified; they allow for
+        rows that belong together, those of one key of the split. Validation and
         folds that nobody asks for are left out where there is no metric.
 
     Raises:
@@ -63,6 +70,7 @@ def evaluate_variant(
                 rows.label,
                 rows.prediction,
                 **rows.scores,
+                groups=rows.groups,
                 interval=part in precise,
             )
         except NoMetric as error:
@@ -83,4 +91,23 @@ def evaluate_variant(
                 for m in metrics.values()
             },
         }
+        if part == TEST:
+            result[part] |= _calibration(target.task, rows)
+            found = [
+                sliced(variant, feature, scored.values(feature, buckets), rows, next(iter(metrics)))
+                for feature in target.slices
+            ]
+            result[part]["slices"] = [each for of_feature in found for each in of_feature]
     return result
+
+
+def _calibration(task: str, rows: Part) -> dict[str, Any]:
+    """How predictions compare with what came true; nothing where there is no probability."""
+    if task == "regression":
+        off = bias(rows.label, rows.prediction, rows.groups)
+        return {"calibration": {"bias": asdict(off)}}
+    probability = rows.scores.get("probability")
+    if probability is None:
+        return {}
+    found = calibration(task, rows.label, rows.prediction, probability, rows.groups)
+    return {"calibration": asdict(found)}

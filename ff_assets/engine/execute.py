@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any
 from ff_assets.core.buckets import ALL
 from ff_assets.core.cells import CELL, stored_with
 from ff_assets.core.certificate import require
+from ff_assets.core.conclusion import Effect
 from ff_assets.core.errors import FeatureFlowError, StageError
 from ff_assets.core.fitting import WHOLE
 from ff_assets.core.influence import ledger_of
-from ff_assets.core.instance import Instance, Variant, row_source
+from ff_assets.core.instance import Contest, Instance, Variant, row_source
 from ff_assets.core.refusals import describe
 from ff_assets.core.steps import Kind, Step, rows_of, steps_of
 from ff_assets.engine.certify import certify
@@ -25,6 +26,7 @@ from ff_assets.engine.columns import plain_columns
 from ff_assets.engine.evaluation import evaluate_variant
 from ff_assets.engine.fitting import SIDE_BY_SIDE, Models
 from ff_assets.engine.frames import Frames
+from ff_assets.engine.hypotheses import effects
 from ff_assets.engine.leaderboard import compared
 from ff_assets.engine.measurable import label_source
 from ff_assets.engine.plan import Inventory, Plan
@@ -40,6 +42,7 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 Register = Callable[[Variant, Mapping[Instance, Any], Mapping[str, Any]], dict[str, Any]]
+Judge = Callable[[Contest, Mapping[str, Effect]], dict[str, Any]]
 Records = dict[str, Record]
 
 
@@ -84,6 +87,8 @@ class Execution:
         register: registers a variant, given the fitted models of its estimators and its
             evaluation's details, whose certificates hold; returns plain values to be recorded.
         staged: sources that were read before the plan was made, to learn their version.
+        judge: judges the hypotheses of a target, given the effect for each statement; likewise.
+            Needed only if they are among the steps.
     """
 
     def __init__(
@@ -94,12 +99,14 @@ class Execution:
         spark: Callable[[], "SparkSession"],
         register: Register,
         staged: Mapping[Instance, StagedSource],
+        judge: Judge | None = None,
     ) -> None:
         self._plan = plan
         self._store = store
         self._staging = staging
         self._spark = spark
         self._register = register
+        self._judge = judge
         self._staged = staged
         self._inventory = Inventory(plan.flow, plan.fingerprints, store)
         self._models = Models(plan, store, staging, spark)
@@ -165,7 +172,7 @@ class Execution:
         self._close(pool)
 
     def _waits(self, reads: Mapping[Step, set[Step]]) -> dict[Step, set[Step]]:
-        """Step -> what it waits for: what it reads and, for a fit, the labels of its metrics."""
+        """Step -> what it waits for: what it reads, a fit's labels, the versions of a verdict."""
         waits = {step: set(parents) for step, parents in reads.items()}
         for variant in self._plan.flow.variants:
             labels = label_source(variant)
@@ -173,6 +180,10 @@ class Execution:
                 fits = {Step(Kind.MODEL, i) for i in variant.instances if i.is_estimator}
                 for step in fits & waits.keys():
                     waits[step].add(rows_of(labels))
+        for step in reads:
+            if step.kind is Kind.HYPOTHESES:
+                versions = {Step(Kind.REGISTRATION, v) for v in step.contest.variants}
+                waits[step] |= versions & reads.keys()
         return waits
 
     def _close(self, pool: ThreadPoolExecutor) -> None:
@@ -198,6 +209,8 @@ class Execution:
                     return {"": self._evaluate(step)}
                 case Kind.LEADERBOARD:
                     return {"": self._compare(step)}
+                case Kind.HYPOTHESES:
+                    return {"": self._judged(step)}
                 case Kind.REGISTRATION:
                     return {"": self._registered(step)}
         except FeatureFlowError:
@@ -324,15 +337,8 @@ class Execution:
         wear = note_read(self._store, variant, fingerprint)
         prints = {instance: self._plan.fingerprints[instance] for instance in variant.instances}
         certificates = certify(claims, cells, wear, fingerprint, prints, self._store)
-        return self._store.add_note(
-            step.kind,
-            Record(
-                fingerprint=fingerprint,
-                seconds=time.monotonic() - began,
-                rows=sum(cell["rows"] for cell in cells.values()),
-                details={"cells": cells, "wear": asdict(wear), "certificates": certificates},
-            ),
-        )
+        details = {"cells": cells, "wear": asdict(wear), "certificates": certificates}
+        return self._note(step, began, details, sum(cell["rows"] for cell in cells.values()))
 
     def _compare(self, step: Step) -> Record:
         began = time.monotonic()
@@ -340,15 +346,13 @@ class Execution:
         for evaluation in step.parents():
             evaluations[evaluation.variant] = self._inventory.find(evaluation)[""].details
         details = compared(step.contest, evaluations, self._plan.fingerprints, self._store)
-        return self._store.add_note(
-            step.kind,
-            Record(
-                fingerprint=self._inventory.fingerprint(step),
-                seconds=time.monotonic() - began,
-                rows=details["rows"],
-                details=details,
-            ),
-        )
+        return self._note(step, began, details, details["rows"])
+
+    def _judged(self, step: Step) -> Record:
+        began = time.monotonic()
+        assert self._judge is not None
+        found = effects(step.contest, self._plan.fingerprints, self._store)
+        return self._note(step, began, self._judge(step.contest, found))
 
     def _registered(self, step: Step) -> Record:
         variant = step.variant
@@ -357,15 +361,15 @@ class Execution:
         models = {
             i: self._models.get(i, WHOLE) for i in variant.serving_instances() if i.is_estimator
         }
-        details = self._register(variant, models, evaluation)
-        return self._store.add_note(
-            step.kind,
-            Record(
-                fingerprint=self._inventory.fingerprint(step),
-                seconds=time.monotonic() - began,
-                details=details,
-            ),
-        )
+        return self._note(step, began, self._register(variant, models, evaluation))
+
+    def _note(
+        self, step: Step, began: float, details: Mapping[str, Any], rows: int | None = None
+    ) -> Record:
+        """Keep a result that is a record only."""
+        seconds = time.monotonic() - began
+        record = Record(self._inventory.fingerprint(step), seconds, rows=rows, details=details)
+        return self._store.add_note(step.kind, record)
 
     def _certified_evaluation(self, variant: Variant) -> Mapping[str, Any]:
         """The details of a variant's evaluation; nothing for a target without a label."""
@@ -392,5 +396,6 @@ _VERBS = {
     Kind.FEATURE: "applied",
     Kind.EVALUATION: "evaluated",
     Kind.LEADERBOARD: "compared",
+    Kind.HYPOTHESES: "judged",
     Kind.REGISTRATION: "registered",
 }

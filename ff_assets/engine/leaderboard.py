@@ -12,13 +12,15 @@ from ff_assets.core.cells import TEST
 from ff_assets.core.errors import DataError
 from ff_assets.core.fingerprint import Fingerprints
 from ff_assets.core.instance import Contest, Variant
+from ff_assets.core.metrics import LOSSES
 from ff_assets.core.refusals import describe
 from ff_assets.core.requested import deciding
 from ff_assets.engine.scored import Part, Scored
 from ff_assets.engine.store import Store
 from ff_assets.stats.leaderboard import leaderboard
-from ff_assets.stats.metrics import LOSSES, NoMetric
+from ff_assets.stats.metrics import NoMetric
 from ff_assets.stats.paired import Comparison, Predictions, compare
+from ff_assets.stats.simultaneous import LEVEL
 
 Evaluations = Mapping[Variant, Mapping[str, Any]]
 
@@ -62,9 +64,16 @@ def compared(
 
 
 def on_the_same_rows(
-    contest: Contest, metric: str, fingerprints: Fingerprints, store: Store
+    contest: Contest,
+    metric: str,
+    fingerprints: Fingerprints,
+    store: Store,
+    level: float = LEVEL,
 ) -> Comparison:
     """Variants compared by their stored predictions on test, by their labels.
+
+    Args:
+        level: how often any of the differences' intervals may miss.
 
     Raises:
         DataError: they have predictions of different rows.
@@ -84,6 +93,7 @@ def on_the_same_rows(
         first.label,
         {variant.label: Predictions(p.prediction, **p.scores) for variant, p in aligned.items()},
         groups=first.groups if len(set(first.groups)) < len(first.groups) else None,
+        level=level,
     )
 
 

@@ -48,14 +48,15 @@ class Plan:
     @property
     def needs_spark(self) -> bool:
         """Whether anything is left that only Spark can do."""
-        return any(step.kind not in (Kind.EVALUATION, Kind.LEADERBOARD) for step in self.todo)
+        reading = (Kind.EVALUATION, Kind.LEADERBOARD, Kind.HYPOTHESES)
+        return any(step.kind not in reading for step in self.todo)
 
 
 def table_instances(flow: Flow) -> frozenset[Instance]:
     """Instances whose rows are stored.
 
-    They are sources, stages with the policy `table`, and the outputs and labels of targets,
-    which evaluations read.
+    They are sources, stages with the policy `table`, and the outputs, labels and slices of
+    targets, which evaluations read.
     """
     tables = {
         instance
@@ -63,7 +64,7 @@ def table_instances(flow: Flow) -> frozenset[Instance]:
         if isinstance(instance.provider, Source) or instance.provider.materialization == "table"
     }
     for variant in flow.variants:
-        names = [*variant.target.outputs, *filter(None, [variant.target.label])]
+        names = [*variant.target.outputs, *variant.target.measured]
         tables.update(variant.features[name] for name in names)
     return frozenset(tables)
 
@@ -109,6 +110,9 @@ class Inventory:
         if step.kind is Kind.LEADERBOARD:
             evaluations = [self.fingerprint(evaluation) for evaluation in step.parents()]
             return self.fingerprints.of_leaderboard(evaluations, step.contest.target.select_on)
+        if step.kind is Kind.HYPOTHESES:
+            every = step.contest.stated
+            return digest([self.fingerprints.of_verdict(each, len(every)) for each in every])
         claimed = digest([claim.digest for claim in self.claims[step.variant]])
         if step.kind is Kind.EVALUATION:
             return self.fingerprints.of_evaluation(step.variant, claimed)
@@ -189,7 +193,7 @@ class _Decisions:
 
     def decide(self, step: Step, missing: Sequence[str]) -> None:
         """Decide a step of which these cells were asked for and do not exist ("" the whole)."""
-        if step.kind is Kind.LEADERBOARD:
+        if step.kind in (Kind.LEADERBOARD, Kind.HYPOTHESES):
             if missing:
                 self.todo.add(step)
                 self.read(step.parents(), ())

@@ -1,55 +1,32 @@
-"""Predictions of a registered model: scored, checked, and published as one whole.
+"""Predictions of registered models: scored, checked, and published as one whole.
 
 There is one result for each model version, data version and day. It is written to staging and
-renamed with its record, so a run that is killed leaves nothing that looks finished.
+renamed with its record, so a run that is killed leaves nothing that looks finished. In an A/B test
+two versions make one result, each of it the rows of its arm.
 """
 
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ff_assets.core.errors import FeatureFlowError, StageError
+from ff_assets.core.errors import brief
+from ff_assets.core.fingerprint import digest
 from ff_assets.core.flow import Flow
-from ff_assets.core.refusals import describe
 from ff_assets.core.steps import rows_of
-from ff_assets.engine.execute import Event, Execution, Failed, count_rows
-from ff_assets.engine.fitting import Models
-from ff_assets.engine.frames import Frames
-from ff_assets.engine.plan import Plan, make_plan
-from ff_assets.engine.scoring import Scoring, rows_scored
-from ff_assets.engine.stages import failed
+from ff_assets.engine.arms import Division
+from ff_assets.engine.drift import Watch
+from ff_assets.engine.execute import Event
+from ff_assets.engine.made_from import DETAIL, MadeFrom
+from ff_assets.engine.parts import Part
+from ff_assets.engine.reference import References
+from ff_assets.engine.score import Scored, plan_of, score
 from ff_assets.engine.store import RECORD, Record, Staging, Store, size_of
-from ff_assets.engine.versions import fingerprint
+from ff_assets.engine.versions import code_version, fingerprint
 
 if TYPE_CHECKING:
-    from pyspark.ml import PipelineModel
-    from pyspark.sql import DataFrame, SparkSession
-
-PROBABILITY = "probability"
-
-
-@dataclass(frozen=True)
-class Served:
-    """The registered model that predicts.
-
-    Attributes:
-        alias: behind which it is.
-        version: its number.
-        identity: tells it from a model of the same number in another registry.
-        certificate: the digest of its certificate; empty without one.
-        load: loads it, in the session that is active.
-        check: raises an error if it cannot read these columns (name -> Spark SQL type).
-    """
-
-    alias: str
-    version: int
-    identity: str
-    certificate: str
-    load: "Callable[[], PipelineModel]"
-    check: Callable[[Mapping[str, str]], None]
+    from pyspark.sql import SparkSession
 
 
 @dataclass(frozen=True)
@@ -71,7 +48,9 @@ class Prediction:
     """One prediction of a target.
 
     Args:
-        served: the model.
+        parts: the model that scores all rows; for an A/B test that of the control, then that of
+            the treatment.
+        division: how rows are divided among several parts.
         at: the time of the run, UTC; one for all rows.
         spark: gives the run's session; called only if something has to be read or computed.
         tell: is told what is computed on the way.
@@ -80,8 +59,8 @@ class Prediction:
     def __init__(
         self,
         flow: Flow,
-        scoring: Scoring,
-        served: Served,
+        parts: Sequence[Part],
+        division: Division | None,
         at: datetime,
         store: Store,
         staging: Staging,
@@ -89,8 +68,8 @@ class Prediction:
         tell: Callable[[Event], None],
     ) -> None:
         self._flow = flow
-        self._scoring = scoring
-        self._served = served
+        self._parts = tuple(parts)
+        self._division = division
         self._at = at
         self._store = store
         self._staging = staging
@@ -98,142 +77,106 @@ class Prediction:
         self._tell = tell
 
     def run(self) -> Predicted:
-        """Score what waits for a prediction, unless it was scored today with the same model.
+        """Score what waits for a prediction, unless it was scored today with the same models.
 
         Raises:
             DataError: the rows are not what their declaration says.
-            StageError: they cannot be scored, or the model loses some.
+            StageError: they cannot be scored, or a model loses some.
             DefinitionError: a column to keep cannot be had.
         """
-        scoring, store = self._scoring, self._store
-        steps = [rows_of(instance) for instance in scoring.read]
+        read = dict.fromkeys(instance for part in self._parts for instance in part.scoring.read)
+        steps = [rows_of(instance) for instance in read]
         self._fingerprints, staged = fingerprint(self._flow, steps, self._spark, self._staging)
         if (found := self._reused()) is not None:
             return found
-        plan = make_plan(self._flow, {}, self._fingerprints, store, readings=scoring.readings)
-        execution = Execution(plan, store, self._staging, self._spark, _no_register, staged)
-        for event in execution.run():
-            self._tell(event)
-            if isinstance(event, Failed):
-                raise event.error
-        models = Models(plan, store, self._staging, self._spark)
-        frames = Frames(plan, store, self._spark, models.get)
-        try:
-            return self._scored(plan, frames)
-        finally:
-            frames.close()
+        watch, failed = self._watch()
+        plan = plan_of(self._flow, self._parts, self._fingerprints, self._store)
+        scored = score(
+            *(plan, self._parts, self._division, self._at, self._store, self._staging),
+            *(self._spark, staged, self._tell, watch),
+        )
+        if watch is not None:
+            return self._published(scored, watch.describe(scored.directory, scored.rows))
+        return self._published(scored, failed)
 
-    def _place(self, content: str = "") -> tuple[Path, str]:
-        """The folder of what is made of these data, and the digest of what it comes from."""
-        version = self._scoring.version(self._fingerprints, self._served.identity, content)
-        day = f"day={self._at:%Y-%m-%d}"
-        return self._folder / f"data={version[:16]}" / day, version
+    @property
+    def data_versions(self) -> Mapping[str, str]:
+        """Source -> the version of its data that was read by `run`."""
+        return self._fingerprints.data_versions
+
+    def _place(self, contents: Sequence[str]) -> tuple[Path, str]:
+        """The folder of what is made of these data, and the digest of what it comes from.
+
+        Args:
+            contents: of the rows of loaders, for each part.
+        """
+        versions = [
+            part.scoring.version(self._fingerprints, part.served.identity, content)
+            for part, content in zip(self._parts, contents, strict=True)
+        ]
+        version = versions[0]
+        if self._division is not None:
+            code = code_version(("core/assignment", "engine/arms"))
+            version = digest([versions, self._division.salt, self._division.describe(), code])
+        return self._folder / f"data={version[:16]}" / f"day={self._at:%Y-%m-%d}", version
 
     @property
     def _folder(self) -> Path:
-        target = self._scoring.variant.target.name
-        return self._store.predictions_path(target, self._served.alias, self._served.version)
+        served = self._parts[0].served
+        target = self._parts[0].scoring.variant.target.name
+        if self._division is None:
+            return self._store.predictions_path(target, served.alias, served.version)
+        versions = "-".join(str(part.served.version) for part in self._parts)
+        test = self._division.test.name
+        return self._store.ab_test_path(target, test) / f"versions={versions}"
 
     def _reused(self) -> Predicted | None:
         """What this day has already. Rows of a loader are read for it only if it has anything."""
-        content = ""
-        if self._scoring.has_loader:
+        contents = [""] * len(self._parts)
+        if any(part.scoring.has_loader for part in self._parts):
             if not any(self._folder.glob(f"data=*/day={self._at:%Y-%m-%d}/{RECORD}")):
                 return None
-            contents = [rows.content() for rows in self._scoring.loaders(self._spark())]
-            content = " ".join(contents)
-        path, _ = self._place(content)
+            contents = [
+                " ".join(rows.content() for rows in part.scoring.loaders(self._spark()))
+                for part in self._parts
+            ]
+        path, _ = self._place(contents)
         record = self._store.predictions(path)
         return None if record is None else Predicted(path, record, reused=True)
 
-    def _scored(self, plan: Plan, frames: Frames) -> Predicted:
-        from pyspark.sql import Observation
-        from pyspark.sql import functions as F
-
-        began = time.monotonic()
-        variant, directory = self._scoring.variant, self._staging.directory()
-        loaders = self._scoring.loaders(self._spark())
-        given = read = self._scoring.frame(plan, frames, loaders)
-        self._served.check({f.name: f.dataType.simpleString() for f in given.schema.fields})
-        counted = Observation("rows to score")
-        if not loaders:
-            read = given.observe(counted, F.count(F.lit(1)).alias("rows"))
+    def _watch(self) -> tuple[Watch | None, dict[str, str]]:
+        """What counts the rows, and why nothing does. An A/B test compares its arms instead."""
+        if self._division is not None:
+            return None, {}
+        references = References(
+            *(self._flow, self._parts[0], self._store, self._staging, self._spark, self._tell)
+        )
         try:
-            scored = self._columns(self._served.load(), read)
-            scored.write.parquet(str(directory))
-        except FeatureFlowError:
-            raise
-        except Exception as error:
-            raise failed(variant, "scored", error) from error
-        rows = count_rows(directory)
-        found = [each.check(directory, rows) for each in loaders]
-        content = " ".join(content for _, content in found)
-        if loaders:
-            expected = found[0][0]
-        elif rows:
-            expected = int(counted.get["rows"])
-        else:  # Spark does not observe what it finds out to be of no use for an empty result
-            expected = given.count()
-        if rows != expected:
-            raise self._lost(rows, expected)
-        path, version = self._place(content)
+            return Watch(references.get()), {}
+        except Exception as error:  # whoever waits for a prediction shall not wait for this
+            return None, {"failed": brief(error)}
+
+    def _published(self, scored: Scored, drift: Mapping[str, Any]) -> Predicted:
+        path, version = self._place(scored.contents)
+        described = [
+            part.describe()
+            | {DETAIL: MadeFrom.of(self._flow, part, self._fingerprints, content).as_dict()}
+            for part, content in zip(self._parts, scored.contents, strict=True)
+        ]
+        details = described[0]
+        if self._division is not None:
+            arms = {
+                each.part.arm: {**of_arm, "rows": each.rows}
+                for each, of_arm in zip(scored.passes, described, strict=True)
+            }
+            details = {**self._division.describe(), "arms": arms}
         record = Record(
             fingerprint=version,
-            seconds=time.monotonic() - began,
-            rows=rows,
-            size=size_of(directory),
-            columns={f.name: f.dataType.simpleString() for f in scored.schema.fields},
-            details={
-                "version": self._served.version,
-                "variant": variant.name,
-                "certificate": self._served.certificate,
-                "predicted_at": self._at.isoformat(),
-            },
+            seconds=scored.seconds,
+            rows=scored.rows,
+            size=size_of(scored.directory),
+            columns=scored.columns,
+            details={**details, "drift": drift, "predicted_at": self._at.isoformat()},
         )
-        stored = self._staging.add_predictions(directory, path, record)
+        stored = self._staging.add_predictions(scored.directory, path, record)
         return Predicted(path, stored, reused=stored is not record)
-
-    def _columns(self, model: "PipelineModel", given: "DataFrame") -> "DataFrame":
-        """What is kept of scored rows."""
-        from pyspark.sql import functions as F
-
-        variant = self._scoring.variant
-        target = variant.target
-        scored = self._scoring.kept(model.transform(given))
-        names = dict.fromkeys([*variant.entity.columns, *target.keep, *target.outputs])
-        columns = [F.col(name) for name in names]
-        probability = _probability(model, target.outputs[0])
-        if probability is not None and PROBABILITY not in names:
-            columns.append(F.col(probability).alias(PROBABILITY))
-        return scored.select(
-            *columns,
-            F.lit(self._served.version).alias("model_version"),
-            F.lit(self._served.certificate).alias("certificate"),
-            F.lit(self._at).alias("predicted_at"),
-        )
-
-    def _lost(self, rows: int, expected: int) -> StageError:
-        scoring = self._scoring
-        return StageError(
-            f"of {expected:,} rows to score, {rows:,} were predicted.",
-            where=[
-                describe(scoring.variant.target),
-                describe(rows_scored(scoring.variant).provider),
-            ],
-            why="a model works row by row, and loaders of one entity give the same keys; otherwise "
-            "somebody waits for a prediction that never comes.",
-            fix='let the stages keep every row, for example handleInvalid="keep", or clean the '
-            "rows in the loader.",
-        )
-
-
-def _probability(model: "PipelineModel", output: str) -> str | None:
-    """The column of the probabilities beside an output, if the model has one."""
-    for stage in model.stages:
-        if stage.hasParam("probabilityCol") and stage.getOrDefault("predictionCol") == output:
-            return str(stage.getOrDefault("probabilityCol"))
-    return None
-
-
-def _no_register(*_: Any) -> dict[str, Any]:
-    raise AssertionError("no plan to predict has a registration")

@@ -27,9 +27,15 @@ def bucket_column(by: "Column", split: Split) -> "Column":
         days = F.datediff(by.cast("date"), F.lit(split.first_day)) + CUTOFF_BUCKET
         within = F.when(days < 0, 0).when(days >= BUCKETS, BUCKETS - 1).otherwise(days)
         return within.cast("int")
-    text = F.concat(F.lit(split.salt + SEPARATOR), by.cast("string"))
-    number = F.conv(F.substring(F.sha2(text, 256), 1, HEX_DIGITS), 16, 10).cast("bigint")
-    return (number % BUCKETS).cast("int")
+    return (hashed(split.salt + SEPARATOR, by) % BUCKETS).cast("int")
+
+
+def hashed(before: str, key: "Column") -> "Column":
+    """The first 60 bits of the sha256 of a text and a key, as a number; null where the key is."""
+    from pyspark.sql import functions as F
+
+    text = F.concat(F.lit(before), key.cast("string"))
+    return F.conv(F.substring(F.sha2(text, 256), 1, HEX_DIGITS), 16, 10).cast("bigint")
 
 
 def cell_column(by: "Column", split: Split) -> "Column":

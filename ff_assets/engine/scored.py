@@ -57,31 +57,55 @@ class Scored:
     """
 
     def __init__(self, variant: Variant, fingerprints: Fingerprints, store: Store) -> None:
-        self._split = variant.split
+        self._variant, self._split = variant, variant.split
+        self._fingerprints, self._store = fingerprints, store
         self._cells = {cell: _Cell(variant, cell, fingerprints, store) for cell in CELLS}
 
     def part(self, buckets: int) -> Part:
         """The rows in some buckets, given as a bitmap."""
         import numpy as np
 
-        touched = [
-            each for cell, each in self._cells.items() if stored_bits(self._split, cell) & buckets
-        ]
+        touched = self._touched(buckets)
         rows = [cell.within(buckets) for cell in touched]
-        labelled = [each[each[_LABEL].notna()] for each in rows]
+        labelled = [_labelled(each) for each in rows]
         scores = [cell.scores(each) for cell, each in zip(touched, labelled, strict=True)]
 
         def joined(name: str, dtype: str | None = None) -> "np.ndarray[Any, Any]":
             return np.concatenate([each[name].to_numpy(dtype=dtype) for each in labelled])
 
         return Part(
-            keys=joined(touched[0].key),
+            keys=joined(touched[0].entity.key),
             label=joined(_LABEL, "float64"),
             prediction=joined(_PREDICTION, "float64"),
             scores={name: np.concatenate([s[name] for s in scores]) for name in scores[0]},
             groups=joined(_GROUP),
             unlabelled=sum(map(len, rows)) - sum(map(len, labelled)),
         )
+
+    def values(self, feature: str, buckets: int) -> "pa.ChunkedArray":
+        """A feature of the rows of `part`, in their order, or of what each of them belongs to.
+
+        Null where there is none.
+        """
+        import pandas as pd
+        import pyarrow as pa
+
+        instance = self._variant.features[feature]
+        tables = [
+            _read(self._store, self._fingerprints, instance, cell, [feature]) for cell in CELLS
+        ]
+        table = pa.concat_tables(tables)
+        known = pd.Index(table[instance.entity.key].to_pandas())
+        touched = self._touched(buckets)
+        rows = pd.concat([_labelled(cell.within(buckets)) for cell in touched])
+        place = known.get_indexer(rows[touched[0].entity.key_of(instance.entity)])
+        return table[feature].take(pa.array(place, mask=place < 0))
+
+    def _touched(self, buckets: int) -> "list[_Cell]":
+        """The stored cells that have rows in some buckets."""
+        return [
+            each for cell, each in self._cells.items() if stored_bits(self._split, cell) & buckets
+        ]
 
 
 # No feature begins with an underscore.
@@ -93,7 +117,7 @@ class _Cell:
     """The rows of a stored cell that have a prediction.
 
     Attributes:
-        key: the column that identifies a row.
+        entity: what a row is about.
         rows: with their label, prediction, bucket, key of the split, and position among the stored
             predictions. A prediction about a household is one about each of its offers, and the
             same goes for labels. A row whose label is null, or is to come from a row that is not
@@ -120,17 +144,16 @@ class _Cell:
         labels = labels.rename(columns={target.label: _LABEL})
         predictable = labels[labels[BUCKET].isin(list(members(predicted.available)))]
         if truth.entity.is_below(predicted.entity):
-            self.key = truth.entity.key
+            self.entity = truth.entity
             self.rows = _with(predictable, truth, predictions, predicted)
             lost = int(self.rows[_POSITION].isna().sum())
-            self.rows[_GROUP] = self.rows[truth.entity.split_key]
         else:
-            self.key = predicted.entity.key
+            self.entity = predicted.entity
             self.rows = _with(predictions, predicted, labels, truth)
             is_same = truth.entity == predicted.entity
             key = truth.entity.key
             lost = int((~predictable[key].isin(predictions[key])).sum()) if is_same else 0
-            self.rows[_GROUP] = self.rows[predicted.entity.split_key]
+        self.rows[_GROUP] = self.rows[self.entity.split_key]
         if lost:
             raise _unpredicted(variant, cell, lost, len(predictable))
 
@@ -141,9 +164,13 @@ class _Cell:
     def scores(self, rows: "pd.DataFrame") -> dict[str, "np.ndarray[Any, Any]"]:
         """What the stage ranks some of the rows by, as `evaluate` takes it."""
         return {
-            name: _matrix(self._predictions[column])[rows[_POSITION]]
+            name: matrix(self._predictions[column])[rows[_POSITION]]
             for name, column in self._columns.items()
         }
+
+
+def _labelled(rows: "pd.DataFrame") -> "pd.DataFrame":
+    return rows[rows[_LABEL].notna()]
 
 
 def _with(
@@ -218,7 +245,7 @@ def _read(
     return pq.read_table(path, columns=columns, partitioning=None)
 
 
-def _matrix(column: "pa.ChunkedArray") -> "np.ndarray[Any, Any]":
+def matrix(column: "pa.ChunkedArray") -> "np.ndarray[Any, Any]":
     """Spark's vectors, as Parquet has them, as rows of a matrix; or a column of numbers."""
     import numpy as np
     import pyarrow as pa

@@ -6,7 +6,7 @@ and so is what belongs to them, or the engine computes it. A source with a `scor
 rows that the store does not have: what belongs to them is taken from it, with these rows as spine.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, reduce
 from typing import TYPE_CHECKING, Any
@@ -19,10 +19,9 @@ from ff_assets.core.operations import AggregateOperation
 from ff_assets.core.refusals import describe
 from ff_assets.engine.aggregates import aggregate
 from ff_assets.engine.columns import private_columns
-from ff_assets.engine.frame_plan import Column
+from ff_assets.engine.frame_plan import Column, Recipe
 from ff_assets.engine.frames import Frames
 from ff_assets.engine.keys import refuse_divided, refuse_unrelated
-from ff_assets.engine.plan import Plan
 from ff_assets.engine.scoring_rows import ScoringRows, scoring_rows
 from ff_assets.engine.stages import make_stage
 from ff_assets.engine.versions import code_version, engine_version
@@ -72,11 +71,13 @@ class Scoring:
 
     Attributes:
         variant: of the present flow, that gives them.
-        given: column -> what provides it.
+        inputs: the columns that the model reads.
+        given: column that is read or kept -> what provides it.
         derived: what makes columns to keep that the model does not make, in order.
     """
 
     variant: Variant
+    inputs: tuple[str, ...]
     given: Mapping[str, Instance]
     derived: tuple[Instance, ...]
 
@@ -91,6 +92,7 @@ class Scoring:
             DefinitionError: a column to keep cannot be had without a fit that is not in the model.
         """
         offered = columns_given(variant)
+        inputs = tuple(inputs)
         given = {name: offered[name] for name in inputs}
         made = set(variant.serving_instances())
         needed: set[Instance] = set()
@@ -109,7 +111,8 @@ class Scoring:
                         given.setdefault(name, parent)
                     elif parent not in made:
                         needed.add(parent)
-        return cls(variant, given, tuple(i for i in variant.instances if i in needed))
+        derived = tuple(i for i in variant.instances if i in needed)
+        return cls(variant, inputs, given, derived)
 
     @cached_property
     def has_loader(self) -> bool:
@@ -140,6 +143,11 @@ class Scoring:
         """The aggregates that are computed for the rows of a loader."""
         own = [i for i in self.given.values() if i.is_aggregate and i.entity == self.variant.entity]
         return tuple(dict.fromkeys(own))
+
+    @property
+    def computed(self) -> tuple[Instance, ...]:
+        """What is computed beside what is read and what the model makes."""
+        return (*(self._aggregates if self.has_loader else ()), *self.derived)
 
     @property
     def read(self) -> tuple[Instance, ...]:
@@ -193,11 +201,13 @@ class Scoring:
             for i in dict.fromkeys([first, *own])
         )
 
-    def frame(self, plan: Plan, frames: Frames, loaders: tuple[ScoringRows, ...]) -> "DataFrame":
+    def frame(
+        self, recipes: Sequence[Recipe], frames: Frames, loaders: tuple[ScoringRows, ...]
+    ) -> "DataFrame":
         """The rows to score: the entity's columns, and what is given, under logical names.
 
         Args:
-            plan: with this scoring's readings, carried out.
+            recipes: of this scoring's readings, from a plan that was carried out.
 
         Raises:
             DataError: rows belong to rows of a coarser entity that are not there, or that belong
@@ -206,7 +216,7 @@ class Scoring:
         entity, label = self.variant.entity, self.variant.target.label
         read = [
             frames.together(recipe, columns)
-            for recipe, columns in zip(plan.readings, self.readings, strict=True)
+            for recipe, columns in zip(recipes, self.readings, strict=True)
         ]
         if not loaders:
             rows = read[0] if label is None else read[0].where(read[0][label].isNull())

@@ -49,18 +49,19 @@ class ScoringRows:
     def _read(self) -> dict[str, Any]:
         return self.plain.agg(*self._facts()).collect()[0].asDict()
 
-    def check(self, written: Path, rows: int) -> tuple[int, str]:
+    def check(self, written: Path, rows: int, scored: int | None = None) -> tuple[int, str]:
         """See that the rows that were read are right; the number of them, and their `content`.
 
         Args:
             written: a folder with Parquet files that have the entity's columns of the rows.
             rows: how many it has.
+            scored: how many of them the job wrote that has read these; all without it.
 
         Raises:
             DataError: a key, foreign key or time is null, or keys are not unique or look alike.
         """
         # Spark does not observe what it finds out to be of no use for an empty result.
-        found = self._observation.get if rows else self._read()
+        found = self._observation.get if (rows if scored is None else scored) else self._read()
         entity, given = self.source.entity, int(found["rows"])
         for column, role in roles_of(entity).items():
             if nulls := given - int(found[f"has {column}"]):

@@ -42,7 +42,7 @@ def stage_source(
     by = F.col(split_by(source, split))
     frame = loaded(source, source.load, spark)
     check_columns(source, frame, source.features)
-    _check_types(source, frame)
+    check_types(source, frame)
     key = source.entity.key
     directory = staging.directory()
     partitions = int(spark.conf.get("spark.sql.shuffle.partitions") or 1)
@@ -137,7 +137,12 @@ def check_columns(source: Source, frame: "DataFrame", features: Iterable[str]) -
             )
 
 
-def _check_types(source: Source, frame: "DataFrame") -> None:
+def check_types(source: Source, frame: "DataFrame") -> None:
+    """See that a loader gives every feature with its declared type.
+
+    Raises:
+        DataError: it does not.
+    """
     types = {field.name: field.dataType.simpleString() for field in frame.schema.fields}
     here = [describe(source)]
     for name, declared in source.features.items():

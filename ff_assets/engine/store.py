@@ -8,6 +8,9 @@ Layout below the root:
     reads/<split and label>.jsonl        a line for each look at rows of test
     predictions/<target>/<alias>/version=3/data=<digest>/day=2026-07-01/
                          Parquet files and `_record.json`
+    predictions/<target>/ab_test/test=<name>/versions=3-4/data=<digest>/day=2026-07-01/
+                         the same, by two versions
+    experiments/<target>/<test>.jsonl    a line for each look at the effect
     staging/<process>/                   what is being written
 
 A result is written under `staging` and renamed when it is whole, record included. A directory
@@ -27,6 +30,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ff_assets.core.ab_test import AB_TEST
 from ff_assets.core.errors import FeatureFlowError
 
 RECORD = "_record.json"
@@ -92,6 +96,10 @@ class Store:
     def predictions_path(self, target: str, alias: str, version: int) -> Path:
         """The folder of all predictions of a model version behind an alias."""
         return self.root / "predictions" / target / alias / f"version={version}"
+
+    def ab_test_path(self, target: str, test: str) -> Path:
+        """The folder of all predictions of an A/B test."""
+        return self.root / "predictions" / target / AB_TEST / f"test={test}"
 
     def table_path(self, fingerprint: str) -> Path:
         return self.root / "tables" / fingerprint

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 def instances_of(step: Step) -> tuple[Instance, ...]:
     """The instances that a step is about: its own, or all of its variant's."""
-    if step.kind is Kind.LEADERBOARD:
+    if step.kind in (Kind.LEADERBOARD, Kind.HYPOTHESES):
         return tuple({i: None for v in step.contest.variants for i in v.instances})
     if step.kind in (Kind.EVALUATION, Kind.REGISTRATION):
         return step.variant.instances
@@ -103,6 +103,26 @@ def _no_version(source: Source, why: str) -> DataError:
     )
 
 
+def stated_fingerprints(instances: tuple[Instance, ...]) -> tuple[Fingerprints, list[Instance]]:
+    """Fingerprints as far as they are known without reading data, and the sources to be read.
+
+    Args:
+        instances: in topological order.
+
+    Raises:
+        DataError: a source cannot state its version.
+    """
+    unread = unversioned_sources(instances)
+    versions = {
+        i.source.name: "not read yet" if i in unread else str(stated_version(i.source))
+        for i in instances
+        if i.is_source
+    }
+    fingerprints = Fingerprints(versions, **code_versions())
+    fingerprints.add(instances)
+    return fingerprints, unread
+
+
 def code_versions() -> dict[str, str]:
     """What `Fingerprints` has to know of the code, beside that of the declarations."""
     return {
@@ -171,17 +191,20 @@ _MEASURING = (
     "engine/measurable",
     "engine/regions",
     "engine/scored",
+    "engine/slices",
+    "stats/calibration",
+    "stats/clustered_auc",
     "stats/intervals",
     "stats/metrics",
+    "stats/resampling",
+    "stats/spread",
 )
 _COMPARING = (
+    "engine/hypotheses",
     "engine/leaderboard",
-    "stats/clustered_auc",
     "stats/leaderboard",
     "stats/paired",
-    "stats/resampling",
     "stats/simultaneous",
-    "stats/spread",
 )
 _PACKAGE = Path(__file__).parent.parent
 _digest = cache(module_digest)  # several lists have some of the modules

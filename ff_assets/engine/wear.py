@@ -4,12 +4,8 @@ Each metric that is read from the same rows makes the best of them look better t
 none of them leaks. The count says how much was asked of the rows so far.
 """
 
-import fcntl
-import json
-import os
 import time
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +13,7 @@ from ff_assets.core.buckets import bitmap, ranges
 from ff_assets.core.cells import TEST
 from ff_assets.core.fingerprint import digest
 from ff_assets.core.instance import Variant
+from ff_assets.engine.journal import append, entries
 from ff_assets.engine.store import Store
 
 
@@ -45,7 +42,6 @@ def note_read(store: Store, variant: Variant, evaluation: str) -> Wear:
     """
     space, bits = variant.split.space(variant.entity), variant.split.bits(TEST)
     about = variant.entity.name, variant.target.label
-    earlier = store.ledger(f"reads/{digest([[*space, bits, about[0]], about[1]])}")
     entry = {
         "at": time.time(),
         "variant": variant.name,
@@ -53,30 +49,11 @@ def note_read(store: Store, variant: Variant, evaluation: str) -> Wear:
         "space": [*space],
         "buckets": ranges(bits),
     }
-    with store.ledger(f"reads/{digest(about)}").open("a+") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)  # until it is closed
-        file.seek(0)
-        text = file.read()
-        torn = text and not text.endswith("\n")  # whoever wrote it was killed
-        line = json.dumps(entry)
-        file.write(f"\n{line}\n" if torn else f"{line}\n")
-        file.flush()
-        os.fsync(file.fileno())
-    # Before reads were kept by label, each test part had a file of its own.
-    old = earlier.read_text() if earlier.exists() else ""
-    lines = filter(None, [*old.splitlines(), *text.splitlines(), line])
-    met = [read for read in map(_parsed, lines) if _meets(read, variant, bits)]
-    variants = {read["variant"] for read in met if "variant" in read}
-    return Wear(reads=len(met), variants=len(variants))
-
-
-def _parsed(line: str) -> dict[str, Any]:
-    """A read; of a torn line, one of nobody knows what."""
-    with suppress(ValueError):
-        read = json.loads(line)
-        if isinstance(read, dict):
-            return read
-    return {}
+    lines = append(store.ledger(f"reads/{digest(about)}"), entry)
+    read = [*entries(lines)]
+    met = [each for each in read if _meets(each, variant, bits)]
+    torn = len(lines) - len(read)  # a read all the same, of nobody knows what
+    return Wear(reads=len(met) + torn, variants=len({each["variant"] for each in met}))
 
 
 def _meets(read: Mapping[str, Any], variant: Variant, bits: int) -> bool:
@@ -84,7 +61,7 @@ def _meets(read: Mapping[str, Any], variant: Variant, bits: int) -> bool:
 
     Rows that other salts or times divide are somewhere in between, so they are taken for the same.
     """
-    if read.get("space") != [*variant.split.space(variant.entity)]:
+    if read["space"] != [*variant.split.space(variant.entity)]:
         return True
     read_bits = bitmap(n for first, last in read["buckets"] for n in range(first, last + 1))
     return bool(read_bits & bits)

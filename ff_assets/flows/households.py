@@ -19,7 +19,17 @@ from pyspark.ml.regression import GeneralizedLinearRegression
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from ff_assets import Entity, Source, Target, TimeSplit, aggregate, aggregates, feature, stage
+from ff_assets import (
+    Entity,
+    Hypothesis,
+    Source,
+    Target,
+    TimeSplit,
+    aggregate,
+    aggregates,
+    feature,
+    stage,
+)
 from ff_assets.flows.datasets import panel_table, panel_version
 
 AS_OF = "2017-03-01"  # what a household did before tells its habits
@@ -303,12 +313,21 @@ boosted = (
     .declassified("purchases", because=ONE_SCORE)
 )
 
+segments_help = Hypothesis(
+    "segments lift redemption",
+    kpi="auc",
+    baseline={"offer_profile": "plain", "next_best_action": "boosted"},
+    claim={"offer_profile": "segmented"},
+    min_effect=0.01,
+)
+
 next_best_action = Target(
     "next_best_action",
     outputs=["next_best_action"],
     keep=["campaign_type"],
     label="redeemed",
     task="binary",
+    hypotheses=[segments_help],
     owner="team:crm",
     description="Will a household that no model has seen redeem the offer?",
 )

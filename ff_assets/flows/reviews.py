@@ -15,7 +15,7 @@ from pyspark.ml.feature import (
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from ff_assets import Entity, Source, Target, feature, stage
+from ff_assets import Entity, Hypothesis, Source, Target, feature, stage
 from ff_assets.flows.datasets import snippets_path
 
 # Snippets of one editorial or one product's reviews resemble each other: all are on one side.
@@ -109,12 +109,21 @@ severity = stage(
     standardization=False,
 )
 
+related_words_help = Hypothesis(
+    "knowing which words are related tells moods better than counting words",
+    kpi="auc",
+    baseline={"text_vector": "tfidf"},
+    claim={"text_vector": "word2vec"},
+    min_effect=0.01,
+)
+
 sentiment_target = Target(
     "sentiment",
     outputs=["sentiment"],
     keep=["text"],
     label="is_positive",
     task="binary",
+    hypotheses=[related_words_help],
     owner="team:nlp",
     description="Is a text positive (rated above 0.5) rather than negative (below -0.5)?",
 )

@@ -4,6 +4,9 @@ A gate is the outcome of one look; what looks is a *check*. Checks that need mor
 such as a comparison with the present holder on the same rows, are written elsewhere and handed to
 `promote`.
 
+A gate passes or fails. Some looks are for a person only, such as a metric by segments: they are
+*shown* and judge nothing.
+
 Whoever has a reason may override a failed gate, and the reason is kept. Not so for the certificate
 and the model's files. Where a certificate is missing, edited, another version's, or says itself
 that the metric is not honest, the number is unknown that the reason would have to be weighed
@@ -12,7 +15,6 @@ registered anew from results that exist. Whoever has to serve it all the same ca
 MLflow, and the ledger shows that as what it is, a move outside the rules.
 """
 
-import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
@@ -27,15 +29,29 @@ class Gate:
 
     Attributes:
         name: what was looked at.
-        passed: whether it is as it should be.
+        passed: whether it is as it should be; `None` for what is shown and not judged.
         detail: what was found, as a sentence.
         overridable: whether a reason can stand in for it.
     """
 
     name: str
-    passed: bool
+    passed: bool | None
     detail: str
     overridable: bool = True
+
+    @classmethod
+    def shown(cls, name: str, detail: str) -> "Gate":
+        """What a person should see, and nothing is judged by."""
+        return cls(name, None, detail)
+
+    @property
+    def failed(self) -> bool:
+        return self.passed is False
+
+    @property
+    def outcome(self) -> str:
+        """In a word: passed, failed or shown."""
+        return "shown" if self.passed is None else "passed" if self.passed else "failed"
 
 
 Check = Callable[[Version, Version | None], Gate]
@@ -91,27 +107,41 @@ def complete(candidate: Version) -> Gate:
     return Gate("model", False, f"its files are gone from {candidate.source}.", overridable=False)
 
 
-def within(metric: str, *, at_least: float = -math.inf, at_most: float = math.inf) -> Check:
-    """A check of a metric of the run against a bound.
+def floor(metric: str, worst: float, *, is_loss: bool, required: bool = True) -> Check:
+    """A check of a metric on test against the worst value that may be promoted.
+
+    It is held against the end of the metric's 95% interval and not against its value. A floor is a
+    promise about rows to come; a version that is worth exactly the floor has a value above it on
+    every second test, and one worse than chance by a little on almost as many. Only where the run
+    has no interval, the value counts.
 
     Args:
-        metric: its name in MLflow, `auc_test`.
-        at_least: for what is better the higher it is.
-        at_most: for errors.
+        metric: its name, `auc`.
+        worst: the least that it may be, of a loss the most.
+        is_loss: whether less is better.
+        required: whether a version without the metric fails.
     """
+    name, logged = f"floor of {metric}", f"{metric}_test"
+    end = f"{logged}_{'high' if is_loss else 'low'}"
+    wanted = f"at {'most' if is_loss else 'least'} {worst:g}"
 
     def check(candidate: Version, _holder: Version | None) -> Gate:
-        name, value = f"{metric} in bounds", candidate.metrics.get(metric)
-        bounds = " and ".join(
-            f"at {word} {bound:g}"
-            for word, bound in (("least", at_least), ("most", at_most))
-            if math.isfinite(bound)
-        )
+        value = candidate.metrics.get(logged)
         if value is None:
             known = ", ".join(sorted(candidate.metrics)) or "none"
-            return Gate(name, False, f"there is no {metric}; its metrics: {known}.")
-        passed = at_least <= value <= at_most  # false for a value that is no number
-        return Gate(name, passed, f"{metric} is {value:g}, wanted {bounds}.")
+            lacking = f"there is no {logged}; its metrics: {known}."
+            return Gate(name, False, lacking) if required else Gate.shown(name, lacking)
+        bound = candidate.metrics.get(end, value)
+        passed = bound <= worst if is_loss else bound >= worst  # false for what is no number
+        found = f"{metric} is {value:.4f} on test"
+        if end not in candidate.metrics:
+            return Gate(name, passed, f"{found}, without an interval; wanted {wanted}.")
+        side = "upper" if is_loss else "lower"
+        return Gate(
+            name,
+            passed,
+            f"{found}, the {side} end of its 95% interval {bound:.4f}; wanted {wanted} there.",
+        )
 
     return check
 

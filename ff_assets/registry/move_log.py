@@ -1,15 +1,10 @@
 """The log of a target's alias moves, kept in MLflow's own model registry.
 
 MLflow moves an alias by overwriting it. It has no "move if it is still there", so two people who
-promote at the same time would both be told that they did. What MLflow does give out one at a time
-are version numbers: the number is part of a primary key, and is taken in the transaction that
-inserts the version and all its tags, on every database that MLflow supports, and so behind its
-server too. A number of a deleted version is not given out again. So the log of `sentiment` is a
-registered model `sentiment.moves`: each entry is a version of it, complete from the moment it is
-there, in an order that everybody sees alike. (Tags are no alternative, as they are overwritten like
-aliases; nor is one registered model per entry, which MLflow also creates one at a time, as they
-would bury the models.) An entry's source is the version that the alias was moved to, so that it
-can be loaded, and MLflow's UI shows what its description tells.
+promote at the same time would both be told that they did. So the log of `sentiment` is a
+registered model `sentiment.moves`, whose versions are in an order that everybody sees alike, see
+`log`. An entry's source is the version that the alias was moved to, so that it can be loaded, and
+MLflow's UI shows what its description tells.
 
 Only the outcome of an entry is added to it later, as a tag. It confirms what also follows from the
 log, see `moves`.
@@ -23,20 +18,18 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from ff_assets.registry import MlflowUnavailable
+from ff_assets.registry.log import Line, Log
 from ff_assets.registry.moves import Entry, History, Logged, State, history
 from ff_assets.registry.runs import MlflowRuns
-from ff_assets.registry.versions import pages
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.entities.model_registry import ModelVersion
 
 ALIASES = ("production", "staging")
 ENTRY_TAG = "ff.move"
 ALIAS_TAG = "ff.alias"
 OUTCOME_TAG = "ff.outcome"
 
-_DESCRIPTION_LIMIT = 5000  # of MLflow's column
 _ABOUT = (
     "The ledger of `{target}`: each version is a move of one of its aliases, and is never changed. "
     "Read it with `ff ledger {target}`. Please do not delete its versions or edit their tags: the "
@@ -77,7 +70,8 @@ class MoveLog:
     def __init__(self, runs: MlflowRuns, target: str) -> None:
         self.runs = runs
         self.target = target
-        self.name = f"{target}.moves"  # no target's name has a dot
+        self.name = f"{target}.moves"
+        self._log = Log(self.name, _ABOUT.format(target=target), ENTRY_TAG, Entry.from_json)
 
     def read(self, including: str | None = None) -> Book:
         """The log and the aliases.
@@ -90,9 +84,10 @@ class MoveLog:
         while True:
             with self.runs.asking() as client:
                 before = self._aliases(client)
-                found = pages(client.search_model_versions, f"name = '{self.name}'")
+                found = self._log.versions(client)
                 aliases = self._aliases(client)
-            logged, damaged = _entries(found)
+            lines, damaged = self._log.lines(found)
+            logged = [_logged(line) for line in lines]
             seen = including is None or any(each.entry.token == including for each in logged)
             if seen and before == aliases:  # else the log may be older or newer than the aliases
                 break
@@ -125,24 +120,15 @@ class MoveLog:
         """
         with self.runs.asking() as client:
             if entry.seen == 0:  # the first of its alias
-                self._create(client)
-            client.create_model_version(
-                self.name,
+                self._log.create(client)
+            self._log.add(
+                client,
+                entry.to_json(),
                 source=f"models:/{self.target}/{entry.after}",
                 run_id=run_id or None,
-                tags={ENTRY_TAG: entry.to_json(), ALIAS_TAG: entry.alias},
-                description=_described(entry)[:_DESCRIPTION_LIMIT],
+                tags={ALIAS_TAG: entry.alias},
+                description=_described(entry),
             )
-
-    def _create(self, client: "MlflowClient") -> None:
-        from mlflow.exceptions import MlflowException
-        from mlflow.protos.databricks_pb2 import RESOURCE_ALREADY_EXISTS, ErrorCode
-
-        try:
-            client.create_registered_model(self.name, description=_ABOUT.format(target=self.target))
-        except MlflowException as error:
-            if error.error_code != ErrorCode.Name(RESOURCE_ALREADY_EXISTS):
-                raise
 
     def end(self, logged: Logged, outcome: State) -> None:
         """Note what became of an entry."""
@@ -158,21 +144,9 @@ class MoveLog:
                 client.set_registered_model_alias(self.target, alias, str(version))
 
 
-def _entries(found: list["ModelVersion"]) -> tuple[list[Logged], tuple[int, ...]]:
-    """The entries by number, and the numbers of those that are missing or were edited."""
-    logged: list[Logged] = []
-    for version in found:
-        try:
-            entry = Entry.from_json(version.tags.get(ENTRY_TAG, ""))
-        except ValueError:
-            continue
-        when = datetime.fromtimestamp(version.creation_timestamp / 1000, UTC)
-        outcome = version.tags.get(OUTCOME_TAG, "")
-        logged.append(Logged(entry, int(version.version), when, _OUTCOMES.get(outcome)))
-    logged.sort(key=lambda each: each.number)
-    numbers = {each.number for each in logged}
-    newest = max((int(version.version) for version in found), default=0)
-    return logged, tuple(number for number in range(1, newest + 1) if number not in numbers)
+def _logged(line: Line[Entry]) -> Logged:
+    outcome = line.tags.get(OUTCOME_TAG, "")
+    return Logged(line.entry, line.number, line.when, _OUTCOMES.get(outcome))
 
 
 def _described(entry: Entry) -> str:
@@ -186,7 +160,7 @@ def _described(entry: Entry) -> str:
         lines.append(f"**Failed gates were overridden:** {entry.override}")
     lines.append(
         "\n".join(
-            f"- {'passed' if gate.passed else '**failed**'}: {gate.name}: {gate.detail}"
+            f"- {'**failed**' if gate.failed else gate.outcome}: {gate.name}: {gate.detail}"
             for gate in entry.gates
         )
     )

@@ -7,14 +7,13 @@ back: then their version is put in its place. Last, the entry is marked as done.
 anywhere on the way leaves a log that says how far it came.
 """
 
-import getpass
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from uuid import uuid4
 
 from ff_assets.registry import RegistryError
 from ff_assets.registry.gates import Check, Gate, certified, compatible, complete
+from ff_assets.registry.log import user
 from ff_assets.registry.move_log import ALIASES, Book, MoveLog, told
 from ff_assets.registry.moves import UNDER_WAY_FOR, Entry, History, Kind, Logged, State
 from ff_assets.registry.runs import MlflowRuns
@@ -149,7 +148,8 @@ def rollback(
                 fix=f"choose another: ff promote {target} --version N --to {alias}",
             )
         found = [certified(candidate), complete(candidate)]
-    overridden = "" if all(gate.passed for gate in found) else "a rollback does not wait for gates."
+    failed = any(gate.failed for gate in found)
+    overridden = "a rollback does not wait for gates." if failed else ""
     return _carry_out(log, history, candidate, Kind.ROLLBACK, why, who, found, overridden)
 
 
@@ -191,7 +191,7 @@ def _free(log: MoveLog, book: Book, alias: str) -> History:
 
 def _pass(candidate: Version, alias: str, gates: Sequence[Gate], override: str) -> str:
     """Why failed gates are passed over; empty if none failed."""
-    failed = [gate for gate in gates if not gate.passed]
+    failed = [gate for gate in gates if gate.failed]
     final = [gate for gate in failed if not gate.overridable]
     if not failed or (override.strip() and not final):
         return override.strip() if failed else ""
@@ -235,7 +235,7 @@ def _carry_out(
         before=history.holder,
         after=candidate.number,
         variant=candidate.variant,
-        who=who or _user(),
+        who=who or user(),
         why=why.strip(),
         certificate=candidate.digest,
         grade=candidate.grade,
@@ -334,10 +334,3 @@ def _notes(history: History) -> Iterator[str]:
             f"{history.alias} had been moved from {last.before or 'none'} to "
             f"{last.after or 'none'} outside ff, {since}."
         )
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # a container's user may have no name
-        return f"user {os.getuid()}"

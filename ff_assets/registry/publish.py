@@ -34,6 +34,7 @@ SENTENCE_TAG = "honest.sentence"
 GRADE_TAG = "honest.grade"
 CERTIFICATE_TAG = "honest.certificate"
 
+SHOWN_FILE = "shown.json"
 _ARTIFACT_PATH = "model"
 _PROJECT = __name__.partition(".")[0]
 _PARAMETERS_PER_REQUEST = 100
@@ -68,6 +69,7 @@ def publish(
     parameters: Mapping[str, Mapping[str, object]],
     metrics: Mapping[str, float],
     certificates: Mapping[str, Mapping[str, Any]],
+    shown: Mapping[str, Any],
     scratch: Path,
 ) -> Published:
     """Logs one variant as a nested run and registers its model under the target's name.
@@ -89,6 +91,8 @@ def publish(
         certificates: Part of the data -> certificate of the metrics on it, the one to show first;
             none for a target without a label. The first becomes the artifact `certificate.json`,
             others `certificate_<part>.json`.
+        shown: What else a person should see who decides on the version, as plain values; becomes
+            the artifact `shown.json`.
         scratch: A folder that the driver and Spark's executors share. What is written there is
             removed again.
 
@@ -106,6 +110,8 @@ def publish(
     with parent.variant_run(variant, tags) as run, _named_errors(target, variant):
         _log_values(run, parameters, metrics)
         _log_certificates(run, certificates)
+        if shown:
+            run.client.log_dict(run.run_id, dict(shown), SHOWN_FILE)
         _log_model(model, _signature(inputs, outputs), scratch)
         version = _register(run, target, {**tags, DAGSTER_RUN_TAG: run.dagster_run_id}, description)
     return Published(run.run_id, f"models:/{target}/{version}", version)

@@ -26,7 +26,7 @@ class Reproducible:
 
     @property
     def is_so(self) -> bool:
-        return all(gate.passed for gate in self.gates)
+        return not any(gate.failed for gate in self.gates)
 
 
 def at(book: Book, alias: str, time: datetime) -> Standing:

@@ -14,6 +14,7 @@ from ff_assets.registry.publish import (
     CERTIFICATE_TAG,
     FINGERPRINT_TAG,
     GRADE_TAG,
+    SHOWN_FILE,
     VARIANT_TAG,
     has_model,
 )
@@ -103,16 +104,12 @@ class Version:
 
         A file that holds no JSON object comes as an empty certificate, which lacks everything.
         """
-        if self._run is None:
-            return None
-        text = self._read(self._run.info.artifact_uri, "certificate.json", _text)
-        if text is None:
-            return None
-        try:
-            found = json.loads(text)
-        except ValueError:
-            return {}
-        return found if isinstance(found, dict) else {}
+        return self._json("certificate.json")
+
+    @cached_property
+    def shown(self) -> Mapping[str, Any]:
+        """What its run keeps beside its metrics to be seen, as `publish` was given it."""
+        return self._json(SHOWN_FILE) or {}
 
     @cached_property
     def has_files(self) -> bool:
@@ -149,6 +146,17 @@ class Version:
                 if not is_missing(error):
                     raise
         return None
+
+    def _json(self, name: str) -> Mapping[str, Any] | None:
+        """A JSON object among the files of its run; `None` without the file, empty if broken."""
+        text = None if self._run is None else self._read(self._run.info.artifact_uri, name, _text)
+        if text is None:
+            return None
+        try:
+            found = json.loads(text)
+        except ValueError:
+            return {}
+        return found if isinstance(found, dict) else {}
 
     def _read(self, folder: str, name: str, read: Callable[[str], Found]) -> Found | None:
         """What a file holds, `None` if it is not in the folder."""

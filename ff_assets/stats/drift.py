@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
 ALPHA = 0.05
-"""How often a lower limit may exceed the true drift."""
+"""How often a lower limit may exceed the true drift; of several columns that of any one."""
 
 PSI_LIMIT = 0.1
 """A population stability index above it is called a moderate shift; above 0.25, a large one."""
@@ -41,11 +41,11 @@ class Drift:
         psi: population stability index: the sum of (p - q) ln(p / q) over the bins' shares p now
             and q before, each of (rows in bin + 0.5) / (rows + 0.5 bins), so that an empty bin is
             no infinite drift.
-        psi_low: its lower 95% limit.
+        psi_low: its lower limit.
         distance: in order: the largest difference of the shares of rows up to a value (as of
             Kolmogorov and Smirnov, at the edges of the bins); otherwise the largest difference of
             the share of a category.
-        distance_low: its lower 95% limit.
+        distance_low: its lower limit.
         p: of the chi-square test that nothing has changed; for information, as among many rows it
             is always small.
     """
@@ -62,7 +62,9 @@ class Drift:
         return self.psi_low > PSI_LIMIT or self.distance_low > DISTANCE_LIMIT
 
 
-def drift(reference: Sequence[int], current: Sequence[int], *, ordered: bool) -> Drift:
+def drift(
+    reference: Sequence[int], current: Sequence[int], *, ordered: bool, alpha: float = ALPHA
+) -> Drift:
     """Compare the rows per bin before and now.
 
     The limit of PSI follows from its being, times n m / (n + m), a noncentral chi-square variable
@@ -73,6 +75,8 @@ def drift(reference: Sequence[int], current: Sequence[int], *, ordered: bool) ->
         reference: rows per bin, or category, before.
         current: the same now.
         ordered: whether bins are in the order of their values, as `count_numbers` makes them.
+        alpha: how often each of the two limits may exceed the true drift; of several columns to
+            be compared, `ALPHA` divided by their number.
 
     Raises:
         ValueError: the numbers of bins differ, there is none, a count is negative, or one side has
@@ -98,30 +102,30 @@ def drift(reference: Sequence[int], current: Sequence[int], *, ordered: bool) ->
     change = now / m - before / n
     distance = float(np.abs(np.cumsum(change) if ordered else change).max())
     comparisons = max(1, bins - 1 if ordered else bins)
-    sampling = sqrt(log(2 * comparisons / ALPHA) / 2 * each)
+    sampling = sqrt(log(2 * comparisons / alpha) / 2 * each)
     seen = before + now > 0
     pooled = (before + now)[seen] / (n + m)
     chi_square = float((change[seen] ** 2 / pooled).sum()) / each
     return Drift(
         psi=psi,
-        psi_low=_noncentrality(psi / each, bins - 1) * each,
+        psi_low=_noncentrality(psi / each, bins - 1, alpha) * each,
         distance=distance,
         distance_low=max(0.0, distance - sampling),
         p=float(chdtrc(seen.sum() - 1, chi_square)) if seen.sum() > 1 else 1.0,
     )
 
 
-def _noncentrality(observed: float, freedom: int) -> float:
-    """The lower 95% limit of a noncentral chi-square variable's noncentrality."""
+def _noncentrality(observed: float, freedom: int, alpha: float) -> float:
+    """The lower limit of a noncentral chi-square variable's noncentrality."""
     from scipy.special import chdtr, chndtrinc, ndtri
 
-    if freedom == 0 or chdtr(freedom, observed) <= 1 - ALPHA:
+    if freedom == 0 or chdtr(freedom, observed) <= 1 - alpha:
         return 0.0
     if observed < 10_000:
-        return float(chndtrinc(observed, freedom, 1 - ALPHA))
+        return float(chndtrinc(observed, freedom, 1 - alpha))
     # far out, where the exact one is slow and then fails, its root is normal to five digits
     shift = (freedom - 1) / 2
-    return float((sqrt(observed - shift) - ndtri(1 - ALPHA)) ** 2 - shift)
+    return float((sqrt(observed - shift) - ndtri(1 - alpha)) ** 2 - shift)
 
 
 def bin_edges(reference: ArrayLike, bins: int = BINS) -> list[float]:

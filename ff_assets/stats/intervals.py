@@ -26,7 +26,7 @@ _Z = 1.959963984540054  # 97.5% quantile of the normal distribution
 _CHUNK = 1 << 17  # resampled rows held at a time: some MB, so that a CPU cache holds them
 
 
-def wilson(hits: int, trials: int) -> tuple[float, float]:
+def wilson(hits: float, trials: float) -> tuple[float, float]:
     """Score interval of a binomial proportion: Wilson, JASA 22 (1927) 209."""
     share, shrink = hits / trials, 1 + _Z**2 / trials
     centre = (share + _Z**2 / (2 * trials)) / shrink

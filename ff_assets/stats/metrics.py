@@ -1,21 +1,22 @@
 """The metrics of a target by its task, each with a 95% interval on request.
 
 Everything works on NumPy arrays of one cell, on the driver. Point values are scikit-learn's;
-intervals are analytic where a good one exists, else a percentile bootstrap over rows. An interval
-says how far the metric may be from its value for *this fitted model* on endlessly many such rows;
-it does not hold the spread between fits. NumPy and SciPy are imported inside the functions
-because this module is imported when definitions load.
+intervals are analytic where a good one exists, else a percentile bootstrap; those of rows that
+belong together are in `stats/spread.py`. An interval says how far the metric may be from its value
+for *this fitted model* on endlessly many such rows; it does not hold the spread between fits. NumPy
+and SciPy are imported inside the functions because this module is imported when definitions load.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from functools import cache
 from math import inf, isfinite
 from typing import TYPE_CHECKING, TypeAlias
 
 from ff_assets.core.errors import DataError
+from ff_assets.core.metrics import METRICS
 from ff_assets.stats.intervals import (
     DRAWS,
     SEED,
@@ -29,6 +30,7 @@ from ff_assets.stats.intervals import (
     students_t,
     wilson,
 )
+from ff_assets.stats.spread import Arrays, are_grouped, codes, intervals_by_group
 
 if TYPE_CHECKING:
     import numpy as np
@@ -39,13 +41,6 @@ if TYPE_CHECKING:
     Booleans: TypeAlias = NDArray[np.bool_]
 
 Estimate: TypeAlias = tuple[str, float, Callable[[], Interval]]  # name, value, its interval
-
-PRIMARY: dict[str, str] = {"binary": "auc", "multiclass": "f1", "regression": "rmse"}
-"""Task -> the metric that a table shows first. For `multiclass` it is macro F1: accuracy hides a
-rare class that is always missed, and the other metrics need a probability."""
-
-LOSSES = frozenset({"brier", "log_loss", "mae", "rmse"})
-"""Metrics of which less is better."""
 
 
 class NoMetric(DataError, ValueError):
@@ -80,7 +75,8 @@ def evaluate(
     probability: ArrayLike | None = None,
     *,
     score: ArrayLike | None = None,
-    interval: bool,
+    groups: ArrayLike | None = None,
+    interval: bool | Collection[str],
 ) -> dict[str, Metric]:
     """The metrics of a cell by name, the primary one first.
 
@@ -107,16 +103,20 @@ def evaluate(
         score: what a binary stage without a probability ranks by, such as the raw prediction of
             a linear SVM: shape (n,), or (n, 2) of which the column of class 1 counts. Only its
             order matters, so it may be infinite.
-        interval: whether to make 95% intervals. They take O(n) memory and at most O(1000 n)
-            time; the seed is fixed, so equal arrays give equal intervals.
+        groups: shape (n,): rows with the same value are not independent of each other, such as
+            those of one customer. It is the key that rows were split by. None if each row is on
+            its own. It changes intervals and no value: AUC's becomes Obuchowski's, all others a
+            bootstrap of groups.
+        interval: whether to make 95% intervals, or of which metrics. They take O(n) memory and at
+            most O(2000 n) time; the seed is fixed, so equal arrays give equal intervals.
 
     Raises:
         NoMetric: the cell is empty, its labels are all the same, or a value is missing or
             outside what the task allows.
         ValueError: the task is unknown, shapes differ, or there are both probability and score.
     """
-    if task not in PRIMARY:
-        raise ValueError(f"unknown task {task!r}; use one of: {', '.join(PRIMARY)}")
+    if task not in METRICS:
+        raise ValueError(f"unknown task {task!r}; use one of: {', '.join(METRICS)}")
     if score is not None and probability is not None:
         raise ValueError("`score` is for a stage that gives no probability; pass one of the two")
 
@@ -124,6 +124,8 @@ def evaluate(
     rows = len(y)
     y_hat = _numbers("prediction", prediction, (rows,))
     _refuse_single_label(y)
+    p: Floats | None = None
+    ranks: Floats | None = None
     if task == "regression":
         estimates = _regression(y, y_hat)
     elif task == "binary":
@@ -133,7 +135,7 @@ def evaluate(
         ranks = p if score is None else _numbers("score", score, (rows,), (rows, 2))
         estimates = _binary(y == 1, y_hat == 1, _of_class_one(p), _of_class_one(ranks))
     else:
-        p = None if probability is None else _probability(probability, (rows, -1))
+        p = ranks = None if probability is None else _probability(probability, (rows, -1))
         classes = inf if p is None else p.shape[1]
         _refuse_unknown_class("label", y, classes)
         _refuse_unknown_class("prediction", y_hat, classes)
@@ -146,9 +148,15 @@ def evaluate(
                 f"{y_hat.min():.3g} to {y_hat.max():.3g}: their squares do not fit into a double",
                 fix="look for infinite and placeholder values; if all are real, change the unit",
             )
+    wanted = [name for name, _, _ in estimates if interval is True or name in (interval or ())]
+    group = codes(groups if wanted else None, rows)  # names of groups take long to sort
+    if are_grouped(group):
+        found = intervals_by_group(task, wanted, y, Arrays(y_hat, p, ranks), group)
+    else:
+        found = {name: make() for name, _, make in estimates if name in wanted}
     return {
-        name: Metric(name, float(value), *(make_interval() if interval else (None, None, "")))
-        for name, value, make_interval in estimates
+        name: Metric(name, float(value), *found.get(name, (None, None, "")))
+        for name, value, _ in estimates
     }
 
 

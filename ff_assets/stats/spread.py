@@ -1,6 +1,6 @@
-"""How far the metrics of several variants may be off, each and against each other.
+"""How far metrics may be off: of one variant on rows in groups, or of several against each other.
 
-DeLong's components for `auc`, a paired bootstrap for all other metrics.
+DeLong's components for `auc`, a bootstrap of groups for all other metrics.
 """
 
 from __future__ import annotations
@@ -15,12 +15,14 @@ from ff_assets.stats.intervals import SEED, Interval, auc_interval, percentiles
 
 if TYPE_CHECKING:
     import numpy as np
-    from numpy.typing import NDArray
+    from numpy.typing import ArrayLike, NDArray
 
     Floats: TypeAlias = NDArray[np.float64]
     Integers: TypeAlias = NDArray[np.int64]
 
 _NORMAL_DRAWS = 20_000
+_ONE_GROUP = "none: all rows belong to one group"
+_NO_CLASS = "none: most bootstrap draws lack a class"
 
 
 class Arrays(NamedTuple):
@@ -47,7 +49,7 @@ class Spread(NamedTuple):
         freedom: degrees of freedom of the errors.
         normal: whether a difference is taken to be normal; its draws are then needed only for
             several differences at once.
-        intervals: of each variant's own value.
+        intervals: of each variant's own value, as `intervals_by_group` has them.
         method: how all of this was made, or why there is none.
     """
 
@@ -57,6 +59,72 @@ class Spread(NamedTuple):
     normal: bool
     intervals: Sequence[Interval]
     method: str
+
+
+def codes(groups: ArrayLike | None, rows: int) -> Integers:
+    """The group of each row as a number from 0, without gaps, (n,).
+
+    Args:
+        groups: (n,) names of the groups; None if each row is on its own.
+
+    Raises:
+        ValueError: there is not one name for each row.
+    """
+    import numpy as np
+
+    if groups is None:
+        return np.arange(rows)
+    given = np.asarray(groups)
+    if given.shape != (rows,):
+        raise ValueError(f"groups has shape {given.shape}; expected {(rows,)}")
+    return np.unique(given, return_inverse=True)[1]
+
+
+def are_grouped(group: Integers) -> bool:
+    """Whether any two rows belong together."""
+    return bool(group.max() + 1 < len(group))
+
+
+def intervals_by_group(
+    task: str, metrics: Sequence[str], y: Floats, variant: Arrays, group: Integers
+) -> dict[str, Interval]:
+    """95% intervals of the metrics of one variant on rows of which some belong together.
+
+    In simulations of groups of 1 to 12 rows that are much alike, the intervals of `auc` held the
+    truth in 92% of data sets of 30 groups and in 94% of those of 100. Those by bootstrap are
+    percentiles, which are too narrow where groups are few: 89% to 94%, and 93% to 95%. Intervals
+    that take every row to be on its own held it in 50% to 68%.
+
+    Args:
+        task: as of `evaluate`.
+        metrics: names of metrics that the variant has.
+        y: labels, (n,).
+        group: (n,), as `codes` makes it; some group has several rows.
+    """
+    import numpy as np
+
+    if group.max() == 0:
+        return dict.fromkeys(metrics, (None, None, _ONE_GROUP))
+    found: dict[str, Interval] = {}
+    if "auc" in metrics:
+        found["auc"] = _of_auc(task, y, [variant], group).intervals[0]
+    drawn = [name for name in metrics if name != "auc"]
+    if drawn:
+        groups = int(group.max()) + 1
+        statistics = [_statistic(task, name, y, variant, group) for name in drawn]
+        draws = resampling.resample(statistics, groups)
+        found |= {
+            name: _percentiles(values[np.isfinite(values)], groups)
+            for name, values in zip(drawn, draws.T, strict=True)
+        }
+    return found
+
+
+def _percentiles(draws: Floats, groups: int) -> Interval:
+    if len(draws) < resampling.DRAWS / 2:
+        return None, None, _NO_CLASS
+    low, high, method = percentiles(draws)
+    return low, high, method if low is None else f"{method} of {groups} groups"
 
 
 def spread_of(
@@ -72,7 +140,7 @@ def spread_of(
         group: (n,), from 0 and without gaps.
     """
     if group.max() == 0:
-        return _none("all rows belong to one group", variants)
+        return _none(_ONE_GROUP, variants)
     if metric == "auc":
         return _of_auc(task, y, variants, group)
     return _of_draws(task, metric, y, variants, group)
@@ -89,9 +157,8 @@ def _none(why: str, variants: Sequence[Arrays]) -> Spread:
         )
 
     errors = [0.0 if equal(*pair) else np.nan for pair in combinations(variants, 2)]
-    method = f"none: {why}"
-    intervals = [(None, None, method)] * len(variants)
-    return Spread(np.array(errors), np.zeros((1, len(variants))), 1, False, intervals, method)
+    intervals = [(None, None, why)] * len(variants)
+    return Spread(np.array(errors), np.zeros((1, len(variants))), 1, False, intervals, why)
 
 
 def _of_class_one(values: Floats) -> Floats:
@@ -107,7 +174,7 @@ def _of_auc(task: str, y: Floats, variants: Sequence[Arrays], group: Integers) -
     else:
         positive, columns = y[:, None] == np.arange(ranks[0].shape[1]), ranks
     if (fewest := fewest_groups(positive, group)) < 2:
-        return _none("a class, or the rest beside it, is in a single group", variants)
+        return _none("none: a class, or the rest beside it, is in a single group", variants)
 
     aucs = [clustered_auc(positive, score, group) for score in columns]
     factors = np.stack([auc.factor for auc in aucs])
@@ -115,12 +182,13 @@ def _of_auc(task: str, y: Floats, variants: Sequence[Arrays], group: Integers) -
     eigenvalues, eigenvectors = np.linalg.eigh(factors @ factors.T)
     root = eigenvectors * np.sqrt(np.maximum(eigenvalues, 0))
     normal = np.random.default_rng(SEED).standard_normal((_NORMAL_DRAWS, len(aucs)))
-    grouped = len(y) > group.max() + 1
+    grouped = are_grouped(group)
 
     def interval(auc: Auc) -> Interval:
         if grouped and not auc.factor.any():  # where the fallback would count rows
             return None, None, "none: every class is separated"
-        return auc_interval(auc.value, positive, [auc.factor])
+        low, high, method = auc_interval(auc.value, positive, [auc.factor])
+        return low, high, f"{method}, by groups as Obuchowski" if grouped else method
 
     return Spread(
         np.array(errors),
@@ -139,10 +207,10 @@ def _of_draws(
 
     groups = int(group.max()) + 1
     statistics = [_statistic(task, metric, y, one, group) for one in variants]
-    draws = resampling.resample(statistics, groups)
-    draws = draws[np.isfinite(draws).all(axis=1)]
+    every = resampling.resample(statistics, groups)
+    draws = every[np.isfinite(every).all(axis=1)]
     if len(draws) < resampling.DRAWS / 2:
-        return _none("most bootstrap draws lack a class", variants)
+        return _none(_NO_CLASS, variants)
     once = resampling.Weights(np.ones((groups, 1), dtype=np.int32))
     centre = np.concatenate([statistic(once) for statistic in statistics])
     # a draw varies by (groups - 1) / groups of what new data would
@@ -156,7 +224,7 @@ def _of_draws(
         noise,
         groups - 1,
         False,
-        [percentiles(one) for one in draws.T],
+        [_percentiles(one[np.isfinite(one)], groups) for one in every.T],
         f"paired bootstrap, {len(draws)} draws of {groups} groups",
     )
 

@@ -28,6 +28,7 @@ LAYERS = {
     "flows": ({"", "core", "settings"}, {"dagster", "mlflow"}),
     "settings": (set(), {"dagster", "pyspark", "mlflow"}),
     "assets": ({"core", "engine", "registry", "settings", "stats"}, set()),
+    "notebook": ({"assets", "core", "engine", "settings"}, {"dagster", "mlflow"}),
 }
 
 
@@ -103,6 +104,19 @@ def python(script: str, home: Path) -> subprocess.CompletedProcess[str]:
         text=True,
         check=True,
     )
+
+
+def test_the_authoring_api_imports_no_framework(tmp_path: Path):
+    done = python(
+        """
+        import sys
+        import ff_assets
+        from ff_assets import read, read_many
+        print({"dagster", "pyspark", "mlflow", "pandas", "pyarrow"} & set(sys.modules))
+        """,
+        home=tmp_path,
+    )
+    assert done.stdout.strip() == "set()"
 
 
 def test_loading_starts_no_java_and_no_mlflow(tmp_path: Path):

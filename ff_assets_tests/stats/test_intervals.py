@@ -9,6 +9,7 @@ from scipy import stats
 from sklearn import metrics as sk
 
 from ff_assets.stats.metrics import evaluate
+from ff_assets.stats.paired import Predictions, compare
 from ff_assets_tests.stats.metric_cells import (
     arrays_of,
     binary_cell,
@@ -309,3 +310,80 @@ def test_memory_does_not_grow_with_the_number_of_draws():
     finally:
         tracemalloc.stop()
     assert peak < 32e6  # all draws at once would take 160 MB for their counts alone
+
+
+# --- rows that belong together -------------------------------------------------------------------
+
+
+def documents(count: int, seed: int) -> tuple[np.ndarray, ...]:
+    """Documents of 1 to 12 rows that are much alike: group, label, probability."""
+    random = np.random.default_rng(seed)
+    group = np.repeat(np.arange(count), random.integers(1, 13, count))
+    rows = len(group)
+    usual = (random.random(count) < 0.4)[group]
+    y = np.where(random.random(rows) < 0.85, usual, random.random(rows) < 0.4).astype(float)
+    odds = 1.2 * y - 0.6 + random.normal(size=count)[group] + 0.6 * random.normal(size=rows)
+    return group, y, 1 / (1 + np.exp(-odds))
+
+
+def test_intervals_by_group_hold_the_truth_where_those_by_row_do_not():
+    _, y, p = documents(60_000, seed=1)
+    truth = evaluate("binary", y, p > 0.5, p, interval=False)
+    draws = 120
+    by_group, by_row = dict.fromkeys(truth, 0.0), dict.fromkeys(truth, 0.0)
+    for seed in range(draws):
+        group, y, p = documents(100, seed + 10)
+        for held, groups in ((by_group, group), (by_row, None)):
+            for name, m in evaluate("binary", y, p > 0.5, p, groups=groups, interval=True).items():
+                held[name] += (m.low <= truth[name].value <= m.high) / draws
+    assert all(share > 0.88 for share in by_group.values()), by_group
+    assert all(share < 0.8 for share in by_row.values()), by_row
+
+
+@pytest.mark.parametrize("task", ["binary", "multiclass", "regression"])
+def test_groups_change_intervals_and_no_value(task):
+    cell = {"binary": binary_cell, "multiclass": multiclass_cell, "regression": regression_cell}
+    arrays = cell[task](120, seed=3)
+    group = np.repeat(np.arange(30), 4)
+    alone = evaluate(task, *arrays, interval=True)
+    assert evaluate(task, *arrays, groups=np.arange(120) * 3, interval=True) == alone
+    grouped = evaluate(task, *arrays, groups=group, interval=True)
+    assert values(grouped) == values(alone)
+    for name, metric in grouped.items():
+        assert metric.low < metric.value < metric.high
+        assert "group" in metric.method
+        assert "group" not in alone[name].method
+
+
+@pytest.mark.parametrize("groups", [None, np.repeat(np.arange(25), 4)])
+def test_the_interval_of_an_evaluation_is_that_of_a_leaderboard(groups):
+    """For every metric, also beside other variants."""
+    y, y_hat, p = binary_cell(100, seed=4)
+    other = Predictions(1 - y_hat, 1 - p)
+    found = evaluate("binary", y, y_hat, p, groups=groups, interval=True)
+    for name, metric in found.items():
+        compared = compare("binary", name, y, {"a": Predictions(y_hat, p), "b": other}, groups)
+        assert compared.values["a"] == metric
+    y, y_hat = regression_cell(100, seed=4)
+    for name, metric in evaluate("regression", y, y_hat, groups=groups, interval=True).items():
+        compared = compare("regression", name, y, {"a": Predictions(y_hat)}, groups)
+        assert compared.values["a"] == metric
+
+
+def test_an_interval_that_groups_cannot_give_says_so():
+    y, y_hat, p = binary_cell(40, seed=5)
+    for metric in evaluate("binary", y, y_hat, p, groups=np.zeros(40), interval=True).values():
+        assert (metric.low, metric.method) == (None, "none: all rows belong to one group")
+    group = np.where(y == 1, 0, np.arange(40) // 2 + 1)
+    auc = evaluate("binary", y, y_hat, p, groups=group, interval=True)["auc"]
+    assert (auc.low, auc.method) == (
+        None,
+        "none: a class, or the rest beside it, is in a single group",
+    )
+
+
+def test_only_the_metrics_that_are_asked_for_have_intervals():
+    y, y_hat, p = binary_cell(40, seed=6)
+    for groups in (None, np.arange(40) // 2):
+        found = evaluate("binary", y, y_hat, p, groups=groups, interval=["brier"])
+        assert [name for name, metric in found.items() if metric.low is not None] == ["brier"]

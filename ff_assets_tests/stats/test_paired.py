@@ -96,6 +96,16 @@ def test_few_groups_have_students_interval():
     assert np.mean(ratios) == pytest.approx(1, abs=0.03)
 
 
+@pytest.mark.parametrize("metric", ["auc", "brier"])
+def test_an_interval_among_ten_is_that_of_a_tenth_of_the_level(metric):
+    y, variants = binary_variants(4000, 6, 0.5, 0.8)
+    one = compare("binary", metric, y, variants).difference("a", "b")
+    among_ten = compare("binary", metric, y, variants, level=0.005).difference("a", "b")
+    assert among_ten.value == one.value
+    wider = (among_ten.high - among_ten.low) / (one.high - one.low)
+    assert wider == pytest.approx(stats.norm.ppf(0.9975) / stats.norm.ppf(0.975), abs=0.08)
+
+
 @pytest.mark.parametrize("metric", ["auc", "log_loss"])
 def test_among_several_variants_a_p_value_is_adjusted_and_fits_its_interval(metric):
     y, variants = binary_variants(300, 15, 0.3, 0.4, 0.8, 3)

@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from ff_assets.core.split import bucket
-from ff_assets.stats.assignment import (
+from ff_assets.core.assignment import (
     CONTROL,
     POSITIONS,
     TREATMENT,
@@ -16,6 +15,7 @@ from ff_assets.stats.assignment import (
     position,
     treated_positions,
 )
+from ff_assets.core.split import bucket
 
 KEYS = [f"customer-{number}" for number in range(40_000)]
 POSITION = np.array([position(key, "staging") for key in KEYS])

@@ -1,0 +1,230 @@
+"""The effect in an A/B test: what came of those who were exposed, one arm beside the other.
+
+Outcomes are summed up for each unit, because units were assigned to arms and not rows; units
+without any count as 0. So everybody who was exposed counts, whether or not something came of it.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from ff_assets.core.ab_test import ABTest
+from ff_assets.core.assignment import CONTROL, TREATMENT
+from ff_assets.core.entities import Entity
+from ff_assets.core.fingerprint import digest
+from ff_assets.engine.arms import ARM
+from ff_assets.engine.exposures import Exposures
+from ff_assets.engine.looks import ArmSeen, Look, add_look, looks_at
+from ff_assets.engine.outcomes import Outcomes
+from ff_assets.engine.store import Staging, Store
+from ff_assets.engine.versions import code_version
+from ff_assets.stats.sample_ratio import sample_ratio
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
+
+
+@dataclass(frozen=True)
+class Looked:
+    """What is known of a test after a look.
+
+    Attributes:
+        looks: all of them, the present one last.
+        reused: whether nothing is new since the last one.
+    """
+
+    looks: list[Look]
+    reused: bool
+
+
+class Experiment:
+    """One look at a test.
+
+    Args:
+        target: that has the test.
+        unit: the entity that is assigned to arms.
+        at: the time of the look, UTC.
+        spark: gives the run's session; called only if something has to be read.
+    """
+
+    def __init__(
+        self,
+        target: str,
+        test: ABTest,
+        unit: Entity,
+        at: datetime,
+        store: Store,
+        staging: Staging,
+        spark: "Callable[[], SparkSession]",
+    ) -> None:
+        self._target = target
+        self._test = test
+        self._unit = unit
+        self._at = at
+        self._store = store
+        self._staging = staging
+        self._spark = spark
+
+    def run(self) -> Looked | None:
+        """Look, unless nothing is new; `None` if nobody was exposed yet.
+
+        Raises:
+            DataError: the outcomes are not what their declaration says.
+        """
+        exposures = Exposures.stored(self._store, self._target, self._test.name)
+        if not exposures.predictions:
+            return None
+        looks = looks_at(self._store, self._target, self._test.name)
+        outcomes = Outcomes(self._test, self._unit, self._staging, self._spark)
+        made_from = self._fingerprint(exposures, outcomes.version)
+        if looks and looks[-1].fingerprint == made_from:
+            return Looked(looks, reused=True)
+        look = self._look(exposures, outcomes.rows, made_from, looks).with_effect()
+        return Looked(add_look(self._store, self._target, self._test.name, look), reused=False)
+
+    def _fingerprint(self, exposures: Exposures, content: str) -> str:
+        test = self._test
+        return digest(
+            {
+                "exposed": [record.fingerprint for record in exposures.predictions.values()],
+                "days": [
+                    record.details["predicted_at"] for record in exposures.predictions.values()
+                ],
+                "outcomes": [test.outcomes.name, content],
+                "test": [test.name, test.measure, test.planned, self._unit.name],
+                "code": code_version(_CODE),
+            }
+        )
+
+    def _look(
+        self, exposures: Exposures, rows: "DataFrame", fingerprint: str, looks: list[Look]
+    ) -> Look:
+        units = exposures.units(self._spark()).persist()
+        try:
+            counted, arms = self._joined(exposures, units, rows)
+        finally:
+            units.unpersist()
+        test, share = self._test, exposures.shares[-1]
+        ratio_p, doubts = None, self._changed(exposures, counted["moved"], looks)
+        sizes = {arm: seen.units for arm, seen in arms.items()}
+        if len(exposures.shares) == 1 and any(sizes.values()):
+            ratio = sample_ratio(sizes, {CONTROL: 1 - share, TREATMENT: share})
+            ratio_p = ratio.p
+            if ratio.mismatch:
+                doubts.insert(
+                    0,
+                    f"the treatment has {ratio.shares[TREATMENT]:.2%} of the units and not "
+                    f"{share:.2%} (p {ratio.p:.2g}), so something other than the hash decides who "
+                    "is counted",
+                )
+        return Look(
+            fingerprint=fingerprint,
+            at=self._at.isoformat(),
+            unit=self._unit.name,
+            control=arms[CONTROL],
+            treatment=arms[TREATMENT],
+            share=share,
+            ratio_p=ratio_p,
+            first_day=exposures.days[0],
+            last_day=exposures.days[-1],
+            days=len(exposures.days),
+            measure=f"{test.outcomes.name}.{test.measure}",
+            planned=test.planned,
+            doubts=doubts,
+            moved=counted["moved"],
+            outcomes=counted["outcomes"],
+            unknown=counted["unknown"],
+            before=counted["before"],
+            strangers=counted["strangers"],
+        )
+
+    def _joined(
+        self, exposures: Exposures, units: "DataFrame", rows: "DataFrame"
+    ) -> tuple[dict[str, int], dict[str, ArmSeen]]:
+        """Counts, and what each arm comes to."""
+        from pyspark.sql import functions as F
+
+        known, value = F.col("arms").isNotNull(), F.col("value")
+        early = F.coalesce(F.col("time") <= F.col("since"), F.lit(False))
+        told = rows.join(units, "unit", "left")
+        counts = told.agg(
+            F.count_if((F.col("arms") == 1) & ~early & value.isNotNull()).alias("outcomes"),
+            F.count_if(known & ~early & value.isNull()).alias("unknown"),
+            F.count_if(known & early).alias("before"),
+            F.count_distinct(F.when(~known, F.col("unit"))).alias("strangers"),
+        ).collect()[0]
+        moved = units.where("arms > 1").count()
+        sums = (
+            told.where((F.col("arms") == 1) & ~early & value.isNotNull())
+            .groupBy("unit")
+            .agg(F.sum("value").alias("total"))
+        )
+        total = F.coalesce("total", F.lit(0.0))
+        seen = (
+            units.where("arms = 1")
+            .join(sums, "unit", "left")
+            .groupBy(ARM)
+            .agg(
+                F.count(F.lit(1)).alias("units"),
+                F.count("total").alias("with_outcome"),
+                F.avg(total).alias("mean"),
+                F.coalesce(F.var_samp(total), F.lit(0.0)).alias("variance"),
+            )
+        )
+        found = {row[ARM]: row.asDict() for row in seen.collect()}
+        return {**counts.asDict(), "moved": moved}, {
+            arm: _seen(found.get(arm), alias, exposures.versions(arm))
+            for arm, alias in self._test.aliases.items()
+        }
+
+    def _changed(self, exposures: Exposures, moved: int, looks: list[Look]) -> list[str]:
+        """What was changed in the course of the test and ought not to have been."""
+        doubts = []
+        if len(exposures.shares) > 1:
+            shares = ", then ".join(f"{share:g}" for share in exposures.shares)
+            doubts.append(
+                f"the share was changed under the name `{self._test.name}` ({shares}), so "
+                f"{moved:,} units were in both arms and are left out, and the arms were exposed at "
+                "different times; another share needs a new name"
+            )
+        elif moved:
+            doubts.append(
+                f"{moved:,} units were in both arms and are left out: their keys, or the "
+                "unit itself, were changed in the course of the test"
+            )
+        for arm in (CONTROL, TREATMENT):
+            if len(aliases := exposures.aliases(arm)) > 1:
+                doubts.append(
+                    f"the {arm} was served by {' and by '.join(aliases)} under one name; other "
+                    "aliases need a new one"
+                )
+        measure = f"{self._test.outcomes.name}.{self._test.measure}"
+        for what, now, before in (
+            ("measure", measure, [look.measure for look in looks]),
+            ("planned number of units", self._test.planned, [look.planned for look in looks]),
+        ):
+            others = [str(each) for each in dict.fromkeys(before) if each != now]
+            if others:
+                doubts.append(
+                    f"the {what} was changed after a look (it was {', '.join(others)}), and an "
+                    "interval holds for what was fixed before the first one"
+                )
+        return doubts
+
+
+_CODE = (
+    "core/assignment",
+    "engine/experiment",
+    "engine/exposures",
+    "engine/looks",
+    "engine/outcomes",
+    "stats/sample_ratio",
+    "stats/sequential",
+)
+
+
+def _seen(found: dict[str, Any] | None, alias: str, versions: list[int]) -> ArmSeen:
+    row = found or {"units": 0, "with_outcome": 0, "mean": 0.0, "variance": 0.0}
+    names = ("units", "with_outcome", "mean", "variance")
+    return ArmSeen(alias, versions, **{name: row[name] for name in names})

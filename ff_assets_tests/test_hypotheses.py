@@ -1,0 +1,258 @@
+"""Hypotheses of real runs: stated before, judged after, and kept whatever else is deleted."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pytest
+from pyspark.ml.classification import LogisticRegression
+from pyspark.ml.feature import VectorAssembler
+from pyspark.sql import functions as F
+
+from ff_assets import Hypothesis, Source, Target, stage
+from ff_assets.cli import main
+from ff_assets.core.conclusion import Effect, Verdict
+from ff_assets.core.project import Project
+from ff_assets.registry.hypotheses import (
+    Book,
+    HypothesisLog,
+    Judgement,
+    Statement,
+    Told,
+    fold,
+)
+from ff_assets.registry.runs import MlflowRuns
+from ff_assets_tests.projects import review
+from ff_assets_tests.running import Home, Ran
+
+pytestmark = pytest.mark.xdist_group("whole")
+
+NOWHERE = "http://127.0.0.1:9"
+ASSET = "hypotheses/wealthy_hypotheses"
+NAMES = ("income", "size", "noise")
+
+
+def load(spark: Any) -> Any:
+    """Who is wealthy is told by the income, somewhat by the size, and not at all by the noise."""
+    rows = spark.range(2000).select(F.col("id").cast("string").alias("review_id"))
+    drawn = [F.rand(seed) for seed in (1, 2, 3, 4)]
+    return rows.select(
+        "review_id",
+        drawn[0].alias("income"),
+        (drawn[0] + drawn[1]).alias("size"),
+        drawn[2].alias("noise"),
+        (drawn[0] + drawn[3] > 1).cast("double").alias("is_wealthy"),
+    )
+
+
+def better(statement: str, claim: str, baseline: str, min_effect: float) -> Hypothesis:
+    return Hypothesis(
+        statement,
+        kpi="auc",
+        baseline={"vector": f"by_{baseline}"},
+        claim={"vector": f"by_{claim}"},
+        min_effect=min_effect,
+    )
+
+
+INCOME = better("income tells who is wealthy", "income", "noise", 0.1)
+SIZE = better("size tells more than income", "size", "income", 0.05)
+
+
+def project(*hypotheses: Hypothesis) -> Project:
+    source = Source(
+        "people",
+        entity=review,
+        load=load,
+        features=dict.fromkeys([*NAMES, "is_wealthy"], "double"),
+        labels=["is_wealthy"],
+        version="1",
+    )
+    vectors = [
+        stage(VectorAssembler, inputCols=[name], outputCol="vector").named(f"by_{name}")
+        for name in NAMES
+    ]
+    model = stage(
+        LogisticRegression,
+        featuresCol="vector",
+        labelCol="is_wealthy",
+        predictionCol="wealthy",
+        maxIter=3,
+    )
+    wanted = Target(
+        "wealthy", outputs=["wealthy"], label="is_wealthy", task="binary", hypotheses=hypotheses
+    )
+    return Project((source,), (*vectors, model), (wanted,))
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a project was run, and what is on record of it."""
+
+    home: Home
+    ran: Ran
+
+    @property
+    def book(self) -> Book:
+        return HypothesisLog(
+            MlflowRuns(self.home.tracking_uri, None, "ff_assets"), "wealthy"
+        ).read()
+
+    def told(self, statement: str) -> list[Told]:
+        return [each for each in self.book.told if each.statement.text == statement]
+
+
+@pytest.fixture(scope="module")
+def place(new_home: Callable[[], Home]) -> Place:
+    """A run whose registry did not answer, and one whose did."""
+    home = new_home()
+    down = home.run(project(INCOME, SIZE), tracking_uri=NOWHERE)
+    assert not down.success
+    said = {error["what"] for error in down.errors}
+    assert any(what.startswith("the hypotheses of `wealthy` are not judged") for what in said)
+    assert "leaderboards/wealthy_leaderboard" in down.assets
+    assert ASSET not in down.assets
+    return Place(home, home.run(project(INCOME, SIZE)))
+
+
+def test_what_was_stated_while_the_registry_was_down_was_stated_before(place: Place) -> None:
+    assert place.ran.success, place.ran.failure
+    assert not any(name.startswith(("models/", "features/")) for name in place.ran.computed)
+    assert [each.statement.known for each in place.book.told] == ["", ""]
+    assert place.book.damaged == ()
+
+
+def test_a_verdict_has_the_numbers_and_the_versions_and_fails_no_run(place: Place) -> None:
+    (income,), (size,) = place.told(INCOME.statement), place.told(SIZE.statement)
+    assert (income.verdict, size.verdict) == (Verdict.VALIDATED, Verdict.INVALIDATED)
+
+    shown = place.ran.assets[ASSET][""]
+    assert (shown["validated"], shown["invalidated"], shown["undecided"]) == (1, 1, 0)
+    assert (
+        "“size tells more than income” is invalidated: the gain in auc of by_size against "
+        in (shown["in_words"])
+    )
+    assert "intervals of 2 hypotheses hold together in 95%" in shown["in_words"]
+
+    (judgement,) = size.judgements
+    evaluation = place.ran.assets["evaluations/wealthy__by_size_evaluation"][""]
+    assert judgement.effect.claim == evaluation["auc_test"]
+    registered = place.ran.assets["registry/wealthy__by_size_registered"][""]["version"]
+    assert judgement.versions["wealthy[by_size]"] == registered
+    leaderboard = place.ran.assets["leaderboards/wealthy_leaderboard"][""]["comparison"]
+    row = next(r for r in leaderboard["variants"] if r["variant"] == "wealthy[by_size]")
+    assert judgement.effect.value == pytest.approx(row["difference"]["value"])
+    # Of two hypotheses each interval is narrower than of all three pairs of variants.
+    assert row["difference"]["low"] < judgement.effect.low < judgement.effect.value
+
+
+def test_the_same_again_adds_nothing(place: Place) -> None:
+    before = place.book
+    again = place.home.run(project(INCOME, SIZE))
+    assert again.success, again.failure
+    assert ASSET not in again.computed
+    assert place.book == before
+
+
+def test_an_edit_after_the_run_is_another_hypothesis_and_confirms_nothing(place: Place) -> None:
+    edited = better(SIZE.statement, "size", "income", -0.5)
+    ran = place.home.run(project(INCOME, edited))
+    assert ran.success, ran.failure
+    old, new = place.told(SIZE.statement)
+    assert old.replaced_by == new.statement.key
+    assert old.verdict == Verdict.INVALIDATED
+    assert new.statement.known == "what it compares had been predicted"
+    assert new.verdict == Verdict.EXPLORATORY
+    assert new.judgements[0].says == Verdict.VALIDATED
+    assert new.judgements[0].sentence.endswith("Stated before, it would have been validated.")
+
+    # And back: it is the one that it was, with its verdict.
+    back = place.home.run(project(INCOME, SIZE))
+    assert back.success, back.failure
+    old, new = place.told(SIZE.statement)
+    assert (old.replaced_by, new.replaced_by) == ("", old.statement.key)
+    assert len(old.judgements) == 1
+
+
+def test_the_record_outlives_the_store(place: Place, new_home: Callable[[], Home]) -> None:
+    """With nothing in the store, what is registered tells that a comparison was known."""
+    late = better("noise is as good as income", "noise", "income", -0.05)
+    ran = new_home().run(project(INCOME, SIZE, late))
+    assert ran.success, ran.failure
+    (income,), (noise,) = place.told(INCOME.statement), place.told(late.statement)
+    assert income.statement.known == ""
+    # One more is asked of the same rows, so the interval is wider: a further verdict.
+    assert [each.verdict for each in income.judgements] == [Verdict.VALIDATED, Verdict.VALIDATED]
+    first, second = (each.effect for each in income.judgements)
+    assert first.value == second.value
+    assert second.low < first.low
+    assert noise.statement.known == "both variants had been registered"
+    assert noise.verdict == Verdict.EXPLORATORY
+    assert noise.judgements[0].says == Verdict.INVALIDATED
+
+
+def ff(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sys.argv", ["ff", "hypotheses", *arguments])
+        with pytest.raises(SystemExit):
+            main()
+    captured = capsys.readouterr()
+    return " ".join((captured.out + captured.err).split())
+
+
+def test_it_is_searched_without_the_declarations(
+    place: Place, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(
+        "ff_assets.cli.hypotheses.registry",
+        lambda: MlflowRuns(place.home.tracking_uri, None, "ff_assets"),
+    )
+    everything = ff(capsys, "wealthy")
+    assert f"“{INCOME.statement}” is validated" in everything
+    assert "(replaced by an edit)" in everything
+    assert f"“{SIZE.statement}” is invalidated" in everything
+
+    found = ff(capsys, "--verdict", "invalidated", "--text", "SIZE")
+    assert f"“{SIZE.statement}” is invalidated" in found
+    assert INCOME.statement not in found
+    assert "no hypothesis on record is like that" in ff(capsys, "--text", "poverty")
+    assert "nearest existing names: wealthy" in ff(capsys, "wealthi")
+
+    # An entry that somebody deletes in MLflow is missed.
+    client = place.home.client
+    client.delete_model_version("wealthy.hypotheses", "1")
+    assert place.book.damaged == (1,)
+    assert "deleted or edited in MLflow: entry 1 of wealthy.hypotheses" in ff(capsys)
+
+
+# What entries tell
+
+
+CONTENT = {"statement": "a helps", "kpi": "auc", "min_effect": 0.01}
+STATEMENT = Statement("one", CONTENT, "t[b]", "t[a]", "ann", "2026-07-01", "")
+
+
+def judgement(fingerprint: str, verdict: Verdict, key: str = "one") -> Judgement:
+    effect = Effect("auc", 0.8, 0.7, 0.1, 0.0, 0.2, 0.95, 1, 100, 100, None, "DeLong")
+    return Judgement(key, fingerprint, verdict, verdict, effect, "it is so.", {}, "2026-07-02")
+
+
+def test_who_came_first_has_said_it() -> None:
+    later = replace(STATEMENT, who="bob", known="both variants had been registered")
+    first = judgement("1", Verdict.UNDECIDED)
+    (told,) = fold([STATEMENT, later, first, judgement("1", Verdict.VALIDATED)])
+    assert told.statement.who == "ann"
+    assert told.judgements == (first,)
+    (told,) = fold([later, STATEMENT])
+    assert told.statement.known
+
+
+def test_a_statement_stands_for_what_was_said_last() -> None:
+    edited = replace(STATEMENT, key="two")
+    second = judgement("2", Verdict.VALIDATED, "two")
+    one, two = fold([STATEMENT, edited, second])
+    assert (one.replaced_by, one.verdict) == ("two", None)
+    assert (two.replaced_by, two.verdict) == ("", Verdict.VALIDATED)
+    one, two = fold([STATEMENT, edited, second, STATEMENT])
+    assert (one.replaced_by, two.replaced_by) == ("", "one")
+    assert fold([second]) == ()  # its statement was deleted
