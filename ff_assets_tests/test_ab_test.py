@@ -15,7 +15,6 @@ from pyspark.sql import functions as F
 from ff_assets import ABTest, Entity, Source
 from ff_assets.assets.serving import part
 from ff_assets.core.ab_test import AB_TEST
-from ff_assets.core.assignment import arm
 from ff_assets.core.errors import DataError
 from ff_assets.core.flow import infer
 from ff_assets.core.project import Project
@@ -25,7 +24,8 @@ from ff_assets.engine.outcomes import Outcomes
 from ff_assets.engine.predict import Predicted, Prediction
 from ff_assets.registry.runs import MlflowRuns
 from ff_assets.registry.serving import behind
-from ff_assets.stats.sequential import arm_of, effect
+from ff_assets.stats.sequential import effect
+from ff_assets_tests.arms import arm, arm_of
 from ff_assets_tests.projects import make_rows, review, reviews, sentiment_target, write_rows
 from ff_assets_tests.running import Home, WholeRun
 from ff_assets_tests.test_predictions import move, only, put, read
@@ -293,8 +293,20 @@ def test_what_makes_an_effect_doubtful(
     assert last.sentence.startswith("Do not believe the effect: the treatment has 0.00% of")
     assert last.sentence.endswith("nobody was predicted by staging yet.")
 
+    # When both aliases have come to one version, the test is over: what follows does not count.
+    bought = (last.last_day + "T23:59:59Z", "2999-01-01T00:00:00Z")
+    write_outcomes(file, [(day, lost[0]["review_id"], day, 5.0) for day in bought])
+    put(whole.home, "sentiment", "staging", versions["control"])
+    tomorrow = datetime.now(UTC).replace(hour=0) + timedelta(days=1)
+    predict_at(home, project, spark, tomorrow)
+    ended = looked(home, spark, test).looks[-1]
+    assert (ended.outcomes, ended.after, ended.ended) == (1, 1, tomorrow.isoformat())
+    assert ended.control.with_outcome == 1
+    assert f"the test ended on {tomorrow:%Y-%m-%d}" in ended.sentence
+    assert looked(home, spark, test).reused
+
     other = looked(home, spark, ab_test(purchases(file), share=0.2, planned=300)).looks
-    assert len(other) == 2
+    assert len(other) == 3
     assert "planned number of units was changed after a look (it was 200)" in other[-1].doubts[-1]
 
 

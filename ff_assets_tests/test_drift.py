@@ -20,27 +20,38 @@ from ff_assets_tests.test_predictions import put
 
 pytestmark = pytest.mark.xdist_group("scoring rows")
 
-visit = Entity("visit", key="visit_id")
+visitor = Entity("visitor", key="visitor_id")
+visit = Entity("visit", key="visit_id", parent=visitor, foreign_key="visitor_id")
 KEY = dg.AssetKey(["predictions", "bought", "staging"])
-SCHEMA = "visit_id bigint, pages double, seconds double, device string, query string"
+SCHEMA = (
+    "visit_id bigint, visitor_id bigint, pages double, seconds double, device string, query string"
+)
 Row = tuple[Any, ...]
 
 
-def visits(count: int, seed: int, *, devices: str = "pd", missing: float = 0.02) -> list[Row]:
-    """Visits that differ from each other by luck, and else by what is asked for."""
+def visits(
+    count: int, seed: int, *, devices: str = "pd", missing: float = 0.02, each: int = 1
+) -> list[Row]:
+    """Visits that differ from each other by luck, and else by what is asked for.
+
+    Args:
+        each: how many a visitor makes, all alike but for the query.
+    """
     draw = random.Random(seed)
     rows: list[Row] = []
     for number in range(count):
-        pages, device = float(draw.randrange(6)), draw.choice(devices)
-        seconds = None if draw.random() < missing else draw.expovariate(1 / 60)
+        if number % each == 0:
+            pages, device = float(draw.randrange(6)), draw.choice(devices)
+            seconds = None if draw.random() < missing else draw.expovariate(1 / 60)
         query = " ".join(str(draw.random()) for _ in range(draw.randrange(1, 5)))
-        rows.append((100_000 * seed + number, pages, seconds, device, query))
+        of_visitor = 100_000 * seed + number // each
+        rows.append((100_000 * seed + number, of_visitor, pages, seconds, device, query))
     return rows
 
 
 def load(spark: SparkSession) -> DataFrame:
     draw = random.Random(3)
-    rows = [(*row, float(row[1] + draw.gauss(0, 1) > 2.5)) for row in visits(3000, 1)]
+    rows = [(*row, float(row[2] + draw.gauss(0, 1) > 2.5)) for row in visits(3000, 1)]
     return spark.createDataFrame(rows, f"{SCHEMA}, bought double")
 
 
@@ -182,7 +193,7 @@ def test_rows_of_the_same_distribution_have_not_drifted(fitted: Fitted) -> None:
 
 
 def test_what_has_drifted_is_named_and_a_reused_prediction_says_it_again(fitted: Fitted) -> None:
-    rows = [(key, 5.0, *rest) for key, _, *rest in visits(500, 3)]
+    rows = [(key, of, 5.0, *rest) for key, of, _, *rest in visits(500, 3)]
     made = fitted.score(rows).assets["predictions/bought/staging"][""]
 
     features, predictions = first = fitted.checked()
@@ -210,6 +221,15 @@ def test_what_has_drifted_is_named_and_a_reused_prediction_says_it_again(fitted:
     assert len(list(fitted.references.iterdir())) == 1  # counted once for the version
 
 
+def test_many_rows_of_a_few_visitors_are_few_observations(fitted: Fitted) -> None:
+    fitted.score(visits(2000, 5, each=200))
+    features, predictions = fitted.checked()
+    assert (features.passed, predictions.passed) == (True, True)
+    # ten visitors are here and there as luck has it; as 2,000 rows they would be a drift
+    for told in (features, predictions):
+        assert max(row["rows elsewhere"] for row in told.table.values()) > 0.15
+
+
 def test_a_few_rows_tell_little_and_none_tells_nothing(fitted: Fitted) -> None:
     fitted.score(visits(8, 8))
     features, _ = fitted.checked()
@@ -234,4 +254,22 @@ def test_without_a_reference_there_are_predictions_all_the_same(fitted: Fitted) 
     assert made["dagster/row_count"] == 300
     features, _ = fitted.checked()
     assert not features.passed
-    assert features.told.startswith("the rows of train could not be had to compare with: ")
+    assert features.told.startswith("features could not be compared with the rows of train: ")
+
+
+@pytest.mark.parametrize("lost", ["pages", "will_buy"])
+def test_what_cannot_be_counted_holds_no_predictions_back(fitted: Fitted, lost: str) -> None:
+    """Neither a column that the rows lack nor one that the model does not make."""
+    (counted,) = fitted.references.iterdir()
+    kept = counted.read_text()
+    counted.write_text(kept.replace(f'"{lost}"', '"gone"'))
+    try:
+        made = fitted.score(visits(300, 12 + len(lost))).assets["predictions/bought/staging"][""]
+    finally:
+        counted.write_text(kept)
+
+    assert made["dagster/row_count"] == 300
+    for checked in fitted.checked():
+        assert not checked.passed
+        assert "could not be compared with" in checked.told
+        assert "gone" in checked.told

@@ -111,7 +111,7 @@ def test_a_training_set_keeps_each_row_of_the_spine(features: Features, whole: W
         assert row["marks"] == whole.rows[row["review_id"]]["text"].count("!")
         assert row["text_vector"] == vectors[row["review_id"]]
 
-    again = read_many(features, [*names, "is_severe"], labels.toPandas(), variant="tfidf")
+    again = read_many(features, names, labels.toPandas(), variant="tfidf")
     assert list(again["review_id"]) == [row["review_id"] for row in labels.collect()]
     assert list(again["text_vector"]) == [vectors[key] for key in again["review_id"]]
 

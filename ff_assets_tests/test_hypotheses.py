@@ -12,6 +12,7 @@ from pyspark.sql import functions as F
 from ff_assets import Hypothesis, Source, Target, stage
 from ff_assets.cli import main
 from ff_assets.core.conclusion import Effect, Verdict
+from ff_assets.core.hypothesis import Question
 from ff_assets.core.project import Project
 from ff_assets.registry.hypotheses import (
     Book,
@@ -59,7 +60,7 @@ INCOME = better("income tells who is wealthy", "income", "noise", 0.1)
 SIZE = better("size tells more than income", "size", "income", 0.05)
 
 
-def project(*hypotheses: Hypothesis) -> Project:
+def project(*hypotheses: Hypothesis, iterations: int = 3) -> Project:
     source = Source(
         "people",
         entity=review,
@@ -77,7 +78,7 @@ def project(*hypotheses: Hypothesis) -> Project:
         featuresCol="vector",
         labelCol="is_wealthy",
         predictionCol="wealthy",
-        maxIter=3,
+        maxIter=iterations,
     )
     wanted = Target(
         "wealthy", outputs=["wealthy"], label="is_wealthy", task="binary", hypotheses=hypotheses
@@ -132,7 +133,7 @@ def test_a_verdict_has_the_numbers_and_the_versions_and_fails_no_run(place: Plac
         "“size tells more than income” is invalidated: the gain in auc of by_size against "
         in (shown["in_words"])
     )
-    assert "intervals of 2 hypotheses hold together in 95%" in shown["in_words"]
+    assert "intervals of 2 questions hold together in 95%" in shown["in_words"]
 
     (judgement,) = size.judgements
     evaluation = place.ran.assets["evaluations/wealthy__by_size_evaluation"][""]
@@ -171,7 +172,26 @@ def test_an_edit_after_the_run_is_another_hypothesis_and_confirms_nothing(place:
     assert back.success, back.failure
     old, new = place.told(SIZE.statement)
     assert (old.replaced_by, new.replaced_by) == ("", old.statement.key)
-    assert len(old.judgements) == 1
+    # What the edit asked of the same rows remains asked.
+    assert [each.effect.questions for each in old.judgements] == [2, 3]
+
+
+def test_who_tunes_and_runs_again_has_asked_once_more(place: Place) -> None:
+    """With fewer hypotheses declared, too: the interval gets wider, and the sentence says why."""
+    ran = place.home.run(project(INCOME, iterations=4))
+    assert ran.success, ran.failure
+    (income,) = place.told(INCOME.statement)
+    assert [each.effect.questions for each in income.judgements] == [2, 3, 4]
+    told = "It is the 2nd verdict on these rows, each on other predictions."
+    assert income.judgements[-1].sentence.endswith(told)
+    assert ran.assets[ASSET][""]["in_words"] == income.judgements[-1].sentence
+
+    # What the record shows first is about the models that are there, not about those that were.
+    back = place.home.run(project(INCOME))
+    assert back.success, back.failure
+    (income,) = place.told(INCOME.statement)
+    assert income.judgements[-1].question == income.judgements[0].question
+    assert back.assets[ASSET][""]["in_words"] == income.judgements[-1].sentence
 
 
 def test_the_record_outlives_the_store(place: Place, new_home: Callable[[], Home]) -> None:
@@ -181,11 +201,12 @@ def test_the_record_outlives_the_store(place: Place, new_home: Callable[[], Home
     assert ran.success, ran.failure
     (income,), (noise,) = place.told(INCOME.statement), place.told(late.statement)
     assert income.statement.known == ""
-    # One more is asked of the same rows, so the interval is wider: a further verdict.
-    assert [each.verdict for each in income.judgements] == [Verdict.VALIDATED, Verdict.VALIDATED]
-    first, second = (each.effect for each in income.judgements)
-    assert first.value == second.value
-    assert second.low < first.low
+    # More is asked of the same rows, so the interval is wider: a further verdict.
+    assert {each.verdict for each in income.judgements} == {Verdict.VALIDATED}
+    first, *_, latest = (each.effect for each in income.judgements)
+    assert first.value == latest.value
+    assert latest.low < first.low
+    assert latest.questions == 5
     assert noise.statement.known == "both variants had been registered"
     assert noise.verdict == Verdict.EXPLORATORY
     assert noise.judgements[0].says == Verdict.INVALIDATED
@@ -233,8 +254,10 @@ STATEMENT = Statement("one", CONTENT, "t[b]", "t[a]", "ann", "2026-07-01", "")
 
 
 def judgement(fingerprint: str, verdict: Verdict, key: str = "one") -> Judgement:
+    """A verdict on predictions, and by code, that have this fingerprint; on the same data."""
     effect = Effect("auc", 0.8, 0.7, 0.1, 0.0, 0.2, 0.95, 1, 100, 100, None, "DeLong")
-    return Judgement(key, fingerprint, verdict, verdict, effect, "it is so.", {}, "2026-07-02")
+    asked = Question(key, fingerprint, "data")
+    return Judgement(asked, fingerprint, verdict, verdict, effect, "it is so.", {}, "2026-07-02")
 
 
 def test_who_came_first_has_said_it() -> None:
@@ -256,3 +279,28 @@ def test_a_statement_stands_for_what_was_said_last() -> None:
     one, two = fold([STATEMENT, edited, second, STATEMENT])
     assert (one.replaced_by, two.replaced_by) == ("", "one")
     assert fold([second]) == ()  # its statement was deleted
+
+
+def test_what_was_ever_asked_of_the_data_is_counted() -> None:
+    """Deleting a hypothesis, tuning a stage, and deleting an entry do not make fewer."""
+    nineteen = [
+        replace(STATEMENT, key=str(n), content={**CONTENT, "statement": n}) for n in range(19)
+    ]
+    tried = [judgement(predictions, Verdict.UNDECIDED) for predictions in ("1", "2")]
+    book = Book("t", fold([STATEMENT, *nineteen, *tried]), damaged=(9,))
+    same, other = (Question("one", predictions, "data") for predictions in ("2", "3"))
+    assert [book.questions([each]) for each in (same, other)] == [22, 23]
+    assert [book.told[0].asked(each) for each in (same, other)] == [2, 3]
+    fresh = Question("one", "3", "new data")
+    assert (book.questions([fresh]), book.told[0].asked(fresh)) == (21, 1)
+
+
+def test_the_latest_verdict_is_on_what_was_there_in_the_latest_run() -> None:
+    first, second = judgement("1", Verdict.UNDECIDED), judgement("2", Verdict.VALIDATED)
+    (told,) = fold([STATEMENT, first, second, second, first])
+    assert told.judgements == (first, second, first)
+    assert told.verdict == Verdict.UNDECIDED
+    wider = replace(first, effect=replace(first.effect, questions=2))
+    assert told.stands("1", 1) == first
+    assert told.stands("1", 2) is None
+    assert fold([STATEMENT, first, wider])[0].judgements == (first, wider)

@@ -105,6 +105,12 @@ def test_after_a_rollback_and_with_new_data_it_is_the_same_to_the_last_bit(later
     assert (other.outcome, other.predictions.version != later.version) == ("identical", True)
     assert other.replayed.difference is not None
     assert other.replayed.difference.rows == 25
+
+    put(later.whole.home, "sentiment", "production", later.version)
+    used = only(later.whole.home.predict(later.whole.project, "sentiment", "production"), PATH)
+    assert used["reused"]
+    now = later.replay(version=None)  # used again, it is what counts, though it is the older one
+    assert (now.outcome, now.predictions.version) == ("identical", later.version)
     seconds = later.first.time.replace(microsecond=0)  # as the ledger prints it
     assert latest((later.first,), seconds) == later.first
 

@@ -5,8 +5,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import dagster as dg
 import pytest
 
+from ff_assets.assets.build import spark_config
+from ff_assets.engine.memory import usable_memory
 from ff_assets.settings import PROJECT_ROOT, Settings, replacing
 
 VARIABLES = ("FF_HOME", "DAGSTER_HOME", "MLFLOW_TRACKING_URI", "MLFLOW_DISABLE_TELEMETRY")
@@ -112,3 +115,12 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path: Path)
 
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_the_runs_that_go_on_at_once_fit_into_memory(tmp_path: Path) -> None:
+    (tmp_path / "dagster.yaml").write_text((PROJECT_ROOT / "dagster.yaml").read_text())
+    with dg.DagsterInstance.from_config(str(tmp_path)) as instance:
+        queue = instance.get_concurrency_config().run_queue_config
+        assert queue is not None
+        gigabytes = int(spark_config()["spark.driver.memory"].removesuffix("g"))
+        assert 0 < queue.max_concurrent_runs * gigabytes * 2**30 < usable_memory()

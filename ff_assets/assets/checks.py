@@ -99,7 +99,7 @@ class DriftChecks:
         if not rows:
             return "no row was scored, so there is nothing to compare"
         if "failed" in self._recorded:
-            return f"{reference} could not be had to compare with: {self._recorded['failed']}"
+            return f"{called} could not be compared with {reference}: {self._recorded['failed']}"
         columns = self._compared(name)
         if not columns:
             return f"there is nothing to compare with: {reference} are none"

@@ -134,6 +134,8 @@ def _materialization(target: Target, test: ABTest, looked: Looked) -> dg.Materia
             "outcomes_not_known_yet": dg.MetadataValue.int(look.unknown),
             "outcomes_before_exposure": dg.MetadataValue.int(look.before),
             f"{look.unit}s_not_in_the_test": dg.MetadataValue.int(look.strangers),
+            "outcomes_after_the_end": dg.MetadataValue.int(look.after),
+            **({} if look.ended is None else {"ended": dg.MetadataValue.text(look.ended)}),
             "looked_at": dg.MetadataValue.text(look.at),
         },
     )

@@ -1,21 +1,21 @@
 """Hypotheses in a run: stated before what they are about is computed, judged at the end."""
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from ff_assets.core.certificate import digest
-from ff_assets.core.conclusion import Effect
+from ff_assets.core.fingerprint import digest
 from ff_assets.core.flow import Flow
 from ff_assets.core.hypothesis import Stated
 from ff_assets.core.instance import Contest, Variant
 from ff_assets.core.steps import Kind, Step, rows_of
-from ff_assets.engine.hypotheses import are_predicted
+from ff_assets.engine.hypotheses import are_predicted, effects
 from ff_assets.engine.plan import Inventory
 from ff_assets.engine.store import Record
-from ff_assets.registry import MlflowUnavailable
+from ff_assets.registry import MlflowUnavailable, told
 from ff_assets.registry.hypotheses import (
+    Book,
     HypothesisLog,
     Statement,
     Told,
@@ -23,7 +23,6 @@ from ff_assets.registry.hypotheses import (
     registered,
 )
 from ff_assets.registry.log import user
-from ff_assets.registry.move_log import told
 from ff_assets.registry.runs import MlflowRuns
 
 _STATED = "stated"  # the kind of the store's record
@@ -55,14 +54,17 @@ class Hypotheses:
 
     def _are_on_record(self, contest: Contest) -> bool:
         book = HypothesisLog(self.runs, contest.name).read()
-        every = contest.stated
-        for each in every:
+        questions = self._questions(contest, book)
+        for each in contest.stated:
             found = book.find(digest(each.content))
             if found is None or found.replaced_by:
                 return False
-            if not found.judgement(self.inventory.fingerprints.of_verdict(each, len(every))):
+            if not found.stands(self.inventory.fingerprints.of_verdict(each), questions):
                 return False
         return True
+
+    def _questions(self, contest: Contest, book: Book) -> int:
+        return book.questions([self.inventory.fingerprints.question(s) for s in contest.stated])
 
     def state(self, flow: Flow, todo: Collection[Step]) -> Iterator[str]:
         """Put on record what is stated about what is going to be computed; says what it was.
@@ -115,19 +117,18 @@ class Hypotheses:
         fingerprint = self.inventory.fingerprint(Step(Kind.REGISTRATION, variant))
         return registered(self.runs, variant.target.name, fingerprint)
 
-    def __call__(self, contest: Contest, effects: Mapping[str, Effect]) -> dict[str, Any]:
+    def __call__(self, contest: Contest) -> dict[str, Any]:
         """Judge the hypotheses of a target.
 
-        Args:
-            effects: by statement.
-
         Returns:
-            "hypotheses": for each its statement, its latest verdict, and how many there were.
+            "hypotheses": for each its statement, and its verdict as `judgement`.
 
         Raises:
+            DataError: variants have predictions of different rows.
             MlflowUnavailable: the registry does not answer.
+            NoMetric: one of them lacks what the kpi reads.
         """
-        name, every = contest.name, contest.stated
+        name, fingerprints = contest.name, self.inventory.fingerprints
         with told(
             f"the hypotheses of `{name}` are not judged: their record cannot be reached.",
             f"when MLflow answers again: ff run {name}. What was stated keeps its time.",
@@ -135,15 +136,19 @@ class Hypotheses:
             statements = [statement for statement, _ in self._state(contest)]
             log = HypothesisLog(self.runs, name)
             book, found = log.read(), []
-            for each, own in zip(every, statements, strict=True):
+            questions = self._questions(contest, book)
+            of = effects(contest, questions, fingerprints, self.inventory.store)
+            for each, own in zip(contest.stated, statements, strict=True):
                 known = book.find(own.key) or Told(own)
-                fingerprint = self.inventory.fingerprints.of_verdict(each, len(every))
-                judgement = known.judgement(fingerprint)
+                fingerprint, question = fingerprints.of_verdict(each), fingerprints.question(each)
+                judgement = known.stands(fingerprint, questions)
                 if judgement is None:
                     judgement = judged(
                         known.statement,
                         each,
-                        effects[each.hypothesis.statement],
+                        of[each.hypothesis.statement],
+                        question,
+                        known.asked(question),
                         fingerprint,
                         {v.name: max(self._versions(v), default=None) for v in each.variants},
                         datetime.now(UTC),

@@ -65,6 +65,8 @@ class ExperimentReport:
         for doubt in look.doubts:
             console.print(f"[bold red]do not believe the effect:[/] {doubt}", soft_wrap=True)
         console.print(look.effect_in_words, markup=False, soft_wrap=True)
+        for note in look.notes:
+            console.print(f"[yellow]note:[/] {note}", soft_wrap=True)
         console.print()
         table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
         for name in ("arm", "alias", "versions", f"{look.unit}s", "with outcome", "mean"):
@@ -85,6 +87,7 @@ def _details(look: Look, looks: int, reused: bool) -> list[str]:
     p = "" if look.p is None else f", p {look.p:.2g}, valid at every look"
     left_out = [
         f"{look.before:,} rows of outcomes from before the first prediction",
+        *([f"{look.after:,} from after the end"] if look.ended else []),
         f"{look.unknown:,} that are not known yet",
         f"{look.strangers:,} {look.unit}s that are not in the test",
         f"{look.moved:,} that were in both arms",

@@ -10,9 +10,8 @@ from rich.markup import escape
 
 from ff_assets.cli.registry import registry
 from ff_assets.core.errors import nearest
-from ff_assets.registry import RegistryError
+from ff_assets.registry import RegistryError, told
 from ff_assets.registry.hypotheses import HYPOTHESES, Book, HypothesisLog, Told, targets_on_record
-from ff_assets.registry.move_log import told
 
 # None of them is an alarm: that something does not hold is a result.
 _COLOURS = {

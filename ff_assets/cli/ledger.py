@@ -12,8 +12,9 @@ from rich.table import Table
 from ff_assets.cli.registry import gate_table, registry
 from ff_assets.engine.replay import Published, latest, published
 from ff_assets.engine.store import Store
+from ff_assets.registry import told
 from ff_assets.registry.gates import Gate
-from ff_assets.registry.move_log import ALIASES, Book, MoveLog, told
+from ff_assets.registry.move_log import ALIASES, Book, MoveLog
 from ff_assets.registry.moves import History, Move, Standing, State
 from ff_assets.registry.standing import Reproducible, at, reproducible
 from ff_assets.registry.versions import not_registered
@@ -125,7 +126,7 @@ class AtReport:
                     "is_so": found.is_so,
                     "gates": [asdict(gate) for gate in found.gates],
                     "predictions": {
-                        alias: {"predicted_at": made.time.isoformat(), "path": str(made.path)}
+                        alias: {"published_at": made.time.isoformat(), "path": str(made.path)}
                         for alias, made in self.predictions[number].items()
                     },
                 }

@@ -71,7 +71,7 @@ class ReplayReport:
             "alias": self.alias,
             "version": self.predictions.version,
             "variant": self.predictions.record.details["variant"],
-            "predicted_at": self.predictions.time.isoformat(),
+            "published_at": self.predictions.time.isoformat(),
             "path": str(self.predictions.path),
             "outcome": self.outcome,
             "missing": list(self.replayed.missing),
@@ -84,7 +84,7 @@ class ReplayReport:
         made = self.predictions
         variant = escape(f"({made.record.details['variant']})")
         console.print(
-            f"{self.target}, {self.alias}: predicted {_time(made.time)} by version {made.version} "
+            f"{self.target}, {self.alias}: published {_time(made.time)} by version {made.version} "
             f"{variant}"
         )
         console.print(str(made.path), markup=False, soft_wrap=True)

@@ -6,6 +6,7 @@ are not independent of each other; units are, and an interval needs what is inde
 """
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ from ff_assets.core.names import SERVED_AS, check_name
 
 if TYPE_CHECKING:
     from ff_assets.core.declare import Source
+    from ff_assets.core.stage import Stage
     from ff_assets.core.target import Target
 
 AB_TEST = "ab_test"  # the predictions of a test are `predictions/<target>/ab_test`
@@ -38,8 +40,9 @@ class ABTest:
         treatment: the alias that serves a share of them.
         share: of the units that are in the treatment; above 0, below 1, with at most six decimals.
             Another share is another test: give it a new name.
-        outcomes: the source with what happened to the units, such as purchases. It is for the test
-            only: no stage reads it, and it is not split. Its entity is the unit, or belongs to it.
+        outcomes: the source with what happened to the units, such as purchases. It may provide
+            features and labels as well, under the rules of every source; the test loads it anew and
+            does not split it. Its entity is the unit, or belongs to it.
             Where it has a time, what came before a unit's first prediction in the test does not
             count; a time that is a day is the beginning of that day.
         measure: the feature of `outcomes` that is summed up for each unit, a number or a boolean.
@@ -161,6 +164,33 @@ def required(target: "Target") -> ABTest:
             "outcomes=..., measure=..., planned=...)).",
         )
     return target.ab_test
+
+
+def providing(
+    sources: Sequence["Source"], stages: Sequence["Stage"], targets: Sequence["Target"]
+) -> tuple["Source", ...]:
+    """The sources that provide features: all but those that a test measures and nothing reads.
+
+    Sources of one entity have the same rows, which holds of a source that is for a test only just
+    by chance. So it is left out, unless it is its entity's only one, or it alone of its entity's
+    provides something that a stage or a target reads.
+    """
+    measured = {target.ab_test.outcomes for target in targets if target.ab_test is not None}
+    wanted = {
+        name
+        for target in targets
+        for name in (*target.outputs, *target.keep, *target.slices, target.label)
+    }
+
+    def read(source: "Source") -> bool:
+        others = [s for s in sources if s is not source and s.entity == source.entity]
+        names = wanted.union(
+            *(stage.reads for stage in stages if stage.read_entity in (None, source.entity))
+        )
+        elsewhere = {name for other in others if other not in measured for name in other.features}
+        return not others or bool(names & (source.features.keys() - elsewhere))
+
+    return tuple(source for source in sources if source not in measured or read(source))
 
 
 def check_reach(target: "Target", entity: Entity) -> None:

@@ -10,9 +10,7 @@ arms are independent of cells, and of the arms of other tests. In Spark it is th
 as the split's, `conv(substring(sha2(concat(...), 256), 1, 15), 16, 10) % 1000000`.
 """
 
-import hashlib
-
-from ff_assets.core.split import HEX_DIGITS, SEPARATOR, canonical
+from ff_assets.core.split import SEPARATOR
 
 POSITIONS = 1_000_000
 CONTROL = "control"
@@ -22,17 +20,6 @@ TREATMENT = "treatment"
 def prefix(test: str) -> str:
     """What is hashed before the key."""
     return f"ab{SEPARATOR}{test}{SEPARATOR}"
-
-
-def position(key: str | int, test: str) -> int:
-    """The position of a key in a test, from 0 to 999,999.
-
-    Raises:
-        ValueError: the key is null.
-        TypeError: the key is neither a string nor an integer.
-    """
-    digest = hashlib.sha256((prefix(test) + canonical(key)).encode()).hexdigest()
-    return int(digest[:HEX_DIGITS], 16) % POSITIONS
 
 
 def treated_positions(share: float) -> int:
@@ -51,8 +38,3 @@ def treated_positions(share: float) -> int:
             "below 1, and has at most six decimals"
         )
     return positions
-
-
-def arm(key: str | int, test: str, share: float) -> str:
-    """`TREATMENT` for a share of all keys, `CONTROL` for the others; errors as above."""
-    return TREATMENT if position(key, test) < treated_positions(share) else CONTROL

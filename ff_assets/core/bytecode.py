@@ -75,6 +75,8 @@ def python_function(value: Any) -> FunctionType | None:
             if isinstance(value, functools.partial | functools.cached_property)
             else value.fget
             if isinstance(value, property)
+            else value.__func__
+            if isinstance(value, staticmethod | classmethod)
             else inspect.getattr_static(value, "__wrapped__", None)
         )
         if inner is None:

@@ -28,9 +28,9 @@ class Effect:
         claim, baseline: the metric of both variants.
         value: by how much the claim is better.
         low, high: the interval of that; `None` if the rows do not say.
-        level: how often such intervals hold the truth, at least, all hypotheses together.
-        hypotheses: among how many the rest is divided (Bonferroni): each interval on its own
-            misses in (1 - level) / hypotheses of all data sets.
+        level: how often such intervals hold the truth, at least, all questions together.
+        questions: among how many the rest is divided (Bonferroni): each interval on its own
+            misses in (1 - level) / questions of all data sets.
         rows: of test.
         groups: keys of the split among them.
         by: what rows belong together by; `None` if each is on its own.
@@ -44,7 +44,7 @@ class Effect:
     low: float | None
     high: float | None
     level: float
-    hypotheses: int
+    questions: int
     rows: int
     groups: int
     by: str | None
@@ -54,7 +54,8 @@ class Effect:
         """What the interval says of the effect that is wanted."""
         if self.low is None or self.high is None:
             return Verdict.UNDECIDED
-        if self.low >= min_effect:
+        # Where any gain will do, none will not: variants that predict the same differ by [0, 0].
+        if self.low > 0 if min_effect == 0 else self.low >= min_effect:
             return Verdict.VALIDATED
         return Verdict.INVALIDATED if self.high < min_effect else Verdict.UNDECIDED
 
@@ -87,8 +88,8 @@ class Effect:
         units = f", {self.groups:,} keys of {self.by}" if self.by else ""
         told += f", wanted was {_signed(min_effect, self)} or more"
         told += f" ({self.rows:,} rows of test{units}"
-        if self.hypotheses > 1:
-            told += f"; intervals of {self.hypotheses} hypotheses hold together in {self.level:.0%}"
+        if self.questions > 1:
+            told += f"; intervals of {self.questions} questions hold together in {self.level:.0%}"
         told += ")"
         if (needed := self.needed(min_effect)) is not None:
             of = f"keys of {self.by}" if self.by else "rows"

@@ -7,14 +7,15 @@ Equal fingerprints mean equal results, so a result is found again after an edit 
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from types import MappingProxyType
 from typing import Any
 
 from ff_assets.core.code import code_digest
 from ff_assets.core.declare import Provider, Source
 from ff_assets.core.fitting import Fit
-from ff_assets.core.hypothesis import Stated
-from ff_assets.core.instance import Instance, Variant
+from ff_assets.core.hypothesis import Question, Stated
+from ff_assets.core.instance import Instance, Variant, sources_behind
 from ff_assets.core.operations import (
     AggregateOperation,
     ColumnOperation,
@@ -86,6 +87,11 @@ def _operation(operation: Operation) -> dict[str, Any]:
     if not operation.cls.__module__.startswith("pyspark."):
         described["code"] = code_digest(operation.cls)
     return described
+
+
+def _labels(stated: Stated) -> list[Instance]:
+    """The labels of both variants."""
+    return [v.features[v.target.label] for v in stated.variants if v.target.label is not None]
 
 
 class Fingerprints:
@@ -174,21 +180,24 @@ class Fingerprints:
         """
         return digest([list(evaluations), select_on, self._comparing])
 
-    def of_verdict(self, stated: Stated, hypotheses: int) -> str:
+    def question(self, stated: Stated) -> Question:
+        """What the verdict on a hypothesis answers."""
+        labels = _labels(stated)
+        return Question(
+            hypothesis=digest(stated.content),
+            predictions=digest([self[variant.prediction] for variant in stated.variants]),
+            data=digest({s.name: self.data_versions[s.name] for s in sources_behind(labels)}),
+        )
+
+    def of_verdict(self, stated: Stated) -> str:
         """What the verdict on a hypothesis comes from: predictions, labels and code.
 
-        Slices, and what else is measured beside its metric, have no part in it.
-
-        Args:
-            hypotheses: how many the target states.
+        Slices, and what else is measured beside its metric, have no part in it. Nor has what else
+        the rows were asked, which only the record knows.
         """
-        read = [
-            self[variant.features[name]]
-            for variant in stated.variants
-            for name in (variant.target.outputs[0], variant.target.label)
-            if name is not None
-        ]
-        return digest([stated.content, read, hypotheses, self._metrics, self._comparing])
+        read = [self[instance] for instance in _labels(stated)]
+        question = asdict(self.question(stated))
+        return digest([question, read, self._metrics, self._comparing])
 
     def of_registration(self, variant: Variant, claimed: str) -> str:
         """What a registered model was made from: its stages, its names and its metrics.

@@ -31,8 +31,8 @@ class Hypothesis:
             effect is how much less it is.
         baseline: feature -> provider or providers, as in `Target.choose`: the variant that is to
             be beaten, and no other.
-        min_effect: how much better it has to be to be worth having, in units of the kpi. Below 0
-            it is how much worse it may be.
+        min_effect: how much better it has to be to be worth having, in units of the kpi; at 0 any
+            gain will do. Below 0 it is how much worse it may be.
         claim: in which choices the variant that is to be better differs from the baseline. Needed
             only if the target has more than two variants.
 
@@ -129,6 +129,22 @@ class Stated:
             "baseline": _providers(self.baseline, told),
             "claim": _providers(self.claim, told),
         }
+
+
+@dataclass(frozen=True)
+class Question:
+    """What rows of test are asked: whether a hypothesis holds of some predictions.
+
+    Attributes:
+        hypothesis: key of its statement.
+        predictions: a digest of those of both variants. Who tunes a stage and runs again asks anew.
+        data: a digest of the data that the labels come from. By how they are split makes no
+            difference: another split of the same data is no new data.
+    """
+
+    hypothesis: str
+    predictions: str
+    data: str
 
 
 def stated(target: "Target", variants: Sequence["Variant"]) -> tuple[Stated, ...]:

@@ -177,10 +177,17 @@ def is_declared(feature: Label) -> bool:
 def outcome(parts: Iterable[Label]) -> tuple[Label, ...]:
     """Of the features that a label is made from, those that tell what is to be predicted.
 
-    They are what sources declare as labels; all, where none is, as nothing tells them apart.
+    They are what sources declare as labels; all, where none is, as nothing tells them apart. A
+    source whose rows are known late and that declares no label tells of nothing else.
     """
     parts = tuple(parts)
-    return tuple(filter(is_declared, parts)) or parts
+    if not any(map(is_declared, parts)):
+        return parts
+    return tuple(part for part in parts if is_declared(part) or _is_known_late(part[0]))
+
+
+def _is_known_late(instance: Instance) -> bool:
+    return instance.is_source and instance.source.label_delay > 0 and not instance.source.labels
 
 
 _LEDGERS: dict[int, Ledger] = {}  # by the id of a flow, as long as it lives

@@ -9,6 +9,7 @@ from functools import cached_property
 from types import ModuleType
 from typing import Any, NamedTuple
 
+from ff_assets.core.ab_test import providing
 from ff_assets.core.declare import Declaration, Provider, Source, describe
 from ff_assets.core.entities import Entity
 from ff_assets.core.errors import DefinitionError, DuplicateName, nearest
@@ -39,8 +40,8 @@ class Project:
     Raises:
         DuplicateName: two providers, two targets, two entities or, but for upper and lower case,
             two features share a name.
-        DefinitionError: a target chooses an unknown provider, a stage provides a key, two splits
-            are too much alike to be told apart, or a source is the outcomes of an A/B test too.
+        DefinitionError: a target chooses an unknown provider, a stage provides a key, or two splits
+            are too much alike to be told apart.
     """
 
     sources: tuple[Source, ...] = ()
@@ -58,7 +59,6 @@ class Project:
         self._check_splits()
         for target in self.targets:
             self._check_choices(target)
-        self._check_outcomes()
 
     def _check_entities(self) -> None:
         keys: dict[str, Entity] = {}
@@ -140,20 +140,9 @@ class Project:
                     fix=f"name providers of `{feature}`." if known else "correct the feature.",
                 )
 
-    def _check_outcomes(self) -> None:
-        """What happens after a prediction must not be read to make it."""
-        for source in self.outcomes:
-            if source in self.sources:
-                raise DefinitionError(
-                    f"source `{source.name}` provides features and is the outcomes of an A/B test.",
-                    where=[describe(source)],
-                    why="what happens after a prediction would be read to make it.",
-                    fix="declare a second Source with the same loader for the test.",
-                )
-
     @property
     def outcomes(self) -> tuple[Source, ...]:
-        """The sources that A/B tests measure, and nothing else reads."""
+        """The sources that A/B tests measure; they may provide features as well."""
         tests = [target.ab_test for target in self.targets if target.ab_test is not None]
         return tuple(dict.fromkeys(test.outcomes for test in tests))
 
@@ -161,7 +150,7 @@ class Project:
     def collect(cls, modules: Iterable[ModuleType]) -> "Project":
         """The project declared by the global names of modules, also inside lists and dicts.
 
-        Sources that an A/B test names as its outcomes provide no features.
+        A source that an A/B test measures and nothing reads provides no features.
         Modules count in the order given, names in the order of their definition. The split is the
         one that no target names as its own, or the only one that there is.
 
@@ -178,7 +167,8 @@ class Project:
                     found.setdefault(id(declaration), declaration)
         declared = list(found.values())
         targets = tuple(d for d in declared if isinstance(d, Target))
-        outcomes = {target.ab_test.outcomes for target in targets if target.ab_test is not None}
+        stages = tuple(d for d in declared if isinstance(d, Stage))
+        sources = [d for d in declared if isinstance(d, Source)]
         policies = [d for d in declared if isinstance(d, LeakPolicy)]
         governances = [d for d in declared if isinstance(d, Governance)]
         if len(policies) > 1:
@@ -196,8 +186,8 @@ class Project:
                 fix="put the rules of both into one of them.",
             )
         collected = cls(
-            sources=tuple(d for d in declared if isinstance(d, Source) and d not in outcomes),
-            stages=tuple(d for d in declared if isinstance(d, Stage)),
+            sources=providing(sources, stages, targets),
+            stages=stages,
             targets=targets,
             split=_project_split([d for d in declared if isinstance(d, Split)], targets),
             policy=policies[0] if policies else LeakPolicy(),
@@ -233,8 +223,10 @@ class Project:
 
     @cached_property
     def _related(self) -> dict[str, Entity]:
-        """Every entity by name, also those that only relations mention."""
-        declared = [d.entity for d in (*self.providers, *self.targets) if d.entity is not None]
+        """Every entity by name, also those that only relations and aggregates mention."""
+        read = [stage.read_entity for stage in self.stages]
+        own = [d.entity for d in (*self.providers, *self.targets)]
+        declared = [entity for entity in (*own, *read) if entity is not None]
         return {entity.name: entity for first in declared for entity in first.chain}
 
     def entity(self, name: str) -> Entity:
@@ -364,7 +356,7 @@ def _project_split(declared: Sequence[Split], targets: Sequence[Target]) -> Spli
 def _require_owners(project: Project) -> None:
     """Stages are free: an asset without an owner of its own has those of its targets."""
     owned: tuple[Source | Target, ...] = (*project.sources, *project.outcomes, *project.targets)
-    lacking = [declaration for declaration in owned if declaration.owner is None]
+    lacking = [declaration for declaration in dict.fromkeys(owned) if declaration.owner is None]
     if lacking:
         first, *others = lacking
         raise DefinitionError(

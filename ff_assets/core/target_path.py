@@ -62,9 +62,19 @@ def _reasons(judged: Judged) -> Iterator[Finding]:
 
 
 def _outcomes(judged: Judged, part: Label, used: Origins) -> Iterator[Finding]:
-    """Labels that sources declare of the rows that the outcome is of."""
+    """Labels that sources declare of the rows that the outcome is of, their parts or their wholes.
+
+    An order is refunded because an item came back. Those of earlier parts that were known by then
+    are no outcome of this row.
+    """
+    row = part[0].entity
     for feature in filter(is_declared, used.of_sources):
-        if feature[0].entity == part[0].entity:
+        other = feature[0].entity
+        if other != row and all(
+            rows.before is not None and rows.know(feature[0].source) for rows in used.rows(feature)
+        ):
+            continue
+        if row.is_within(other) or other.is_within(row):
             yield found.outcome_as_input(judged, used.path(feature), feature[1])
 
 

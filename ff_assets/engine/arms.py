@@ -15,7 +15,7 @@ ARM = "arm"
 
 
 def arm_column(key: "Column", test: str, share: float) -> "Column":
-    """The arm of a key, as `ff_assets.core.assignment.arm` gives it; null where the key is.
+    """The arm of a key, as `ff_assets/core/assignment.py` defines it; null where the key is.
 
     Args:
         test: what is hashed before the key.

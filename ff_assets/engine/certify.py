@@ -67,7 +67,7 @@ def _checks(
     yield "No two keys of a source differ only by white space around them or by a trailing `.0`."
     by = "day" if isinstance(variant.split, TimeSplit) else "key"
     yield f"Every row of a source is stored in the bucket and cell that its {by} says."
-    # `engine.execute` stores no table without it.
+    # `engine.make` stores no table without it.
     yield "Every stored table has as many rows as its source."
     for child, parent in _joined(variant):
         found = f"Every {plural(child.name, 1)} has found its {plural(parent.name, 1)}"

@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ff_assets.engine.histograms import Bins, columns_of, sampled
+from ff_assets.core.entities import Entity
+from ff_assets.core.errors import brief
+from ff_assets.engine.histograms import Bins, columns_of, groups_of, sampled
 from ff_assets.engine.outputs import counts_of
 from ff_assets.engine.reference import Reference
 from ff_assets.stats.drift import ALPHA, Drift, drift
@@ -21,27 +23,36 @@ _ROWS = 5000  # of which features are counted; enough to be sure of a drift that
 
 
 class Watch:
-    """Draws from the rows of one prediction as they pass by, and counts them like a reference."""
+    """Draws from the rows of one prediction as they pass by, and counts them like a reference.
 
-    def __init__(self, reference: Reference) -> None:
+    Whatever fails on the way is told in place of the drift: whoever waits for a prediction shall
+    not wait for this.
+
+    Args:
+        reference: what they are held against.
+        entity: what a row is about.
+    """
+
+    def __init__(self, reference: Reference, entity: Entity) -> None:
         from pyspark.sql import Observation
 
-        self._reference = reference
+        self._reference, self._entity = reference, entity
+        self._failed: dict[str, str] = {}
         self._observation = Observation("rows that are scored")
 
-    def observed(self, given: "DataFrame", key: str) -> "DataFrame":
-        """The same rows; when a job has read them, `describe` knows what they were.
-
-        Args:
-            key: their key.
-        """
+    def observed(self, given: "DataFrame") -> "DataFrame":
+        """The same rows; when a job has read them, `describe` knows what they were."""
         if not self._reference.features:
             return given
-        drawn = sampled(given, list(self._reference.features), key, _ROWS)
-        return given.observe(self._observation, drawn.alias("drawn"))
+        try:
+            drawn = sampled(given, list(self._reference.features), self._entity, _ROWS)
+            return given.observe(self._observation, drawn.alias("drawn"))
+        except Exception as error:
+            self._failed = {"failed": brief(error)}
+            return given
 
     def describe(self, directory: Path, rows: int) -> dict[str, Any]:
-        """What is recorded of the drift, as plain values.
+        """What is recorded of the drift, as plain values; or as `failed`, why it is not known.
 
         Args:
             directory: with the rows that were scored.
@@ -49,24 +60,44 @@ class Watch:
         """
         if not rows:
             return {}
-        reference = self._reference
+        if self._failed:
+            return self._failed
+        try:
+            return self._described(directory)
+        except Exception as error:
+            return {"failed": brief(error)}
+
+    def _described(self, directory: Path) -> dict[str, Any]:
+        reference, entity = self._reference, self._entity
         names = list(reference.features)
-        drawn = columns_of(self._observation.get["drawn"], names) if names else {}
+        sample = self._observation.get["drawn"] if names else None
+        drawn, groups = columns_of(sample, names), groups_of(sample)
+        features = {
+            name: each.bins.count(drawn[name], groups) for name, each in reference.features.items()
+        }
         bins = {name: each.bins for name, each in reference.outputs.items()}
-        outputs = counts_of(directory, bins)
+        together = None if entity.split_key == entity.key else entity.split_key
+        outputs = counts_of(directory, bins, together)
         return {
             "since": reference.since,
             "features": [
                 {
                     "column": name,
                     **each.describe(),
-                    "now": each.bins.count(drawn[name]),
+                    "now": features[name].rows,
+                    "effect_now": features[name].effect,
                     "new": each.bins.unknown(drawn[name]),
                 }
                 for name, each in reference.features.items()
             ],
             "outputs": [
-                {"column": name, **each.describe(), "now": outputs[name], "new": None}
+                {
+                    "column": name,
+                    **each.describe(),
+                    "now": outputs[name].rows,
+                    "effect_now": outputs[name].effect,
+                    "new": None,
+                }
                 for name, each in reference.outputs.items()
             ],
         }
@@ -112,7 +143,12 @@ def compare(described: Sequence[Mapping[str, Any]]) -> list[Drifted]:
             tuple(each["counts"]),
             tuple(each["now"]),
             each["new"],
-            drift(each["counts"], each["now"], ordered=bins.ordered, alpha=ALPHA / len(known)),
+            drift(
+                *(each["counts"], each["now"]),
+                ordered=bins.ordered,
+                alpha=ALPHA / len(known),
+                effects=(each["effect"], each["effect_now"]),
+            ),
         )
         for each in known
     ]

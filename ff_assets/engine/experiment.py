@@ -91,6 +91,7 @@ class Experiment:
                 "days": [
                     record.details["predicted_at"] for record in exposures.predictions.values()
                 ],
+                "end": [str(exposures.end), str(exposures.resumed)],
                 "outcomes": [test.outcomes.name, content],
                 "test": [test.name, test.measure, test.planned, self._unit.name],
                 "code": code_version(_CODE),
@@ -106,7 +107,7 @@ class Experiment:
         finally:
             units.unpersist()
         test, share = self._test, exposures.shares[-1]
-        ratio_p, doubts = None, self._changed(exposures, counted["moved"], looks)
+        ratio_p, doubts = None, self.doubts(exposures, counted["moved"], looks)
         sizes = {arm: seen.units for arm, seen in arms.items()}
         if len(exposures.shares) == 1 and any(sizes.values()):
             ratio = sample_ratio(sizes, {CONTROL: 1 - share, TREATMENT: share})
@@ -132,10 +133,12 @@ class Experiment:
             measure=f"{test.outcomes.name}.{test.measure}",
             planned=test.planned,
             doubts=doubts,
+            ended=None if exposures.end is None else exposures.end.isoformat(),
             moved=counted["moved"],
             outcomes=counted["outcomes"],
             unknown=counted["unknown"],
             before=counted["before"],
+            after=counted["after"],
             strangers=counted["strangers"],
         )
 
@@ -147,16 +150,21 @@ class Experiment:
 
         known, value = F.col("arms").isNotNull(), F.col("value")
         early = F.coalesce(F.col("time") <= F.col("since"), F.lit(False))
+        late = F.lit(False)
+        if exposures.end is not None:
+            late = F.coalesce(F.col("time") > F.lit(exposures.end), F.lit(False))
+        during = ~early & ~late
         told = rows.join(units, "unit", "left")
         counts = told.agg(
-            F.count_if((F.col("arms") == 1) & ~early & value.isNotNull()).alias("outcomes"),
-            F.count_if(known & ~early & value.isNull()).alias("unknown"),
+            F.count_if((F.col("arms") == 1) & during & value.isNotNull()).alias("outcomes"),
+            F.count_if(known & during & value.isNull()).alias("unknown"),
             F.count_if(known & early).alias("before"),
+            F.count_if(known & late).alias("after"),
             F.count_distinct(F.when(~known, F.col("unit"))).alias("strangers"),
         ).collect()[0]
         moved = units.where("arms > 1").count()
         sums = (
-            told.where((F.col("arms") == 1) & ~early & value.isNotNull())
+            told.where((F.col("arms") == 1) & during & value.isNotNull())
             .groupBy("unit")
             .agg(F.sum("value").alias("total"))
         )
@@ -178,8 +186,13 @@ class Experiment:
             for arm, alias in self._test.aliases.items()
         }
 
-    def _changed(self, exposures: Exposures, moved: int, looks: list[Look]) -> list[str]:
-        """What was changed in the course of the test and ought not to have been."""
+    def doubts(self, exposures: Exposures, moved: int, looks: list[Look]) -> list[str]:
+        """What was changed in the course of the test and ought not to have been.
+
+        Args:
+            moved: how many units were in both arms.
+            looks: the earlier ones.
+        """
         doubts = []
         if len(exposures.shares) > 1:
             shares = ", then ".join(f"{share:g}" for share in exposures.shares)
@@ -199,6 +212,7 @@ class Experiment:
                     f"the {arm} was served by {' and by '.join(aliases)} under one name; other "
                     "aliases need a new one"
                 )
+        doubts += self._versions_changed(exposures)
         measure = f"{self._test.outcomes.name}.{self._test.measure}"
         for what, now, before in (
             ("measure", measure, [look.measure for look in looks]),
@@ -210,6 +224,32 @@ class Experiment:
                     f"the {what} was changed after a look (it was {', '.join(others)}), and an "
                     "interval holds for what was fixed before the first one"
                 )
+        return doubts
+
+    def _versions_changed(self, exposures: Exposures) -> list[str]:
+        """What makes the arms other than a test of some versions against others."""
+        doubts = []
+        if both := exposures.shared_versions:
+            named = f"version {both[0]} has"
+            if len(both) > 1:
+                named = f"versions {' and '.join(map(str, both))} have"
+            doubts.append(
+                f"{named} served both arms, one after the other, so their difference is not that "
+                "between the models of today; other models need a new name"
+            )
+        if exposures.end is None:
+            return doubts
+        if self._test.outcomes.entity.time is None:
+            doubts.append(
+                f"since {exposures.end:%Y-%m-%d} both arms have one version, and "
+                f"`{self._test.outcomes.name}` has no time, so what came of it since counts as well"
+            )
+        if exposures.resumed is not None:
+            doubts.append(
+                f"the arms have had different versions again since {exposures.resumed:%Y-%m-%d}, "
+                f"after the test had ended on {exposures.end:%Y-%m-%d}; that is another test and "
+                "needs a new name"
+            )
         return doubts
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from functools import reduce
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,18 +21,34 @@ class Exposures:
 
     Attributes:
         predictions: folder -> record, of those that have rows and whose arms had different
-            models: whoever was predicted by one and the same was not exposed to a difference.
+            models, up to the end: whoever was predicted by one and the same was not exposed to a
+            difference.
+        end: when both arms were first predicted by one version after they had had two; from then
+            on nothing differs, so nothing counts. None as long as the test goes on.
+        resumed: when arms had two versions again after the end, which does not count either.
     """
 
     predictions: Mapping[Path, Record]
+    end: datetime | None = None
+    resumed: datetime | None = None
 
     @classmethod
     def stored(cls, store: Store, target: str, test: str) -> "Exposures":
         """Those of a test, oldest first."""
         folders = store.ab_test_path(target, test).glob("versions=*/data=*/day=*")
         found = {folder: store.predictions(folder) for folder in folders}
-        kept = {f: r for f, r in found.items() if r is not None and r.rows and _differ(r)}
-        return cls(dict(sorted(kept.items(), key=lambda item: item[1].details["predicted_at"])))
+        return cls.among({f: record for f, record in found.items() if record is not None})
+
+    @classmethod
+    def among(cls, predictions: Mapping[Path, Record]) -> "Exposures":
+        """Those among all predictions of a test."""
+        ordered = sorted((_at(r), f) for f, r in predictions.items() if r.rows)
+        differ = [(at, f) for at, f in ordered if _differ(predictions[f])]
+        same = [at for at, f in ordered if not _differ(predictions[f])]
+        end = next((at for at in same if differ and at > differ[0][0]), None)
+        kept = [f for at, f in differ if end is None or at < end]
+        resumed = next((at for at, _ in differ if end is not None and at > end), None)
+        return cls({f: predictions[f] for f in kept}, end, resumed)
 
     @property
     def days(self) -> list[str]:
@@ -47,6 +64,12 @@ class Exposures:
     def versions(self, arm: str) -> list[int]:
         """The versions that have served an arm, in order."""
         return self._of(arm, "version")
+
+    @property
+    def shared_versions(self) -> list[int]:
+        """The versions that have served both arms, one after the other."""
+        treatment = self.versions(TREATMENT)
+        return [version for version in self.versions(CONTROL) if version in treatment]
 
     def aliases(self, arm: str) -> list[str]:
         """The aliases that have served an arm, in order; more than one were another test."""
@@ -82,6 +105,10 @@ class Exposures:
             F.min("predicted_at").alias("since"),
             F.count_distinct(ARM).alias("arms"),
         )
+
+
+def _at(record: Record) -> datetime:
+    return datetime.fromisoformat(record.details["predicted_at"])
 
 
 def _differ(record: Record) -> bool:

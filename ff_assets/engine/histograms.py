@@ -10,10 +10,13 @@ from dataclasses import asdict, dataclass
 from math import inf, nextafter
 from typing import TYPE_CHECKING, Any
 
-from ff_assets.stats.drift import OTHER, bin_edges, count_numbers
+from ff_assets.core.entities import Entity
+from ff_assets.stats.drift import OTHER, bin_edges, bin_numbers, design_effect
 
 if TYPE_CHECKING:
+    import numpy as np
     import pyarrow as pa
+    from numpy.typing import NDArray
     from pyspark.sql import Column, DataFrame
 
 VALUE, LENGTH, CATEGORY, PRESENCE = "value", "length", "category", "presence"
@@ -68,13 +71,28 @@ class Bins:
         ]
         return [MISSING, *up_to, f"> {self.edges[-1]:.4g}"]
 
-    def count(self, values: "pa.Array | pa.ChunkedArray") -> list[int]:
-        """Rows per bin."""
-        if self.of == CATEGORY:
-            known = _times(values)
-            counts = [known.pop(category, 0) for category in self.categories]
-            return [values.null_count, *counts, sum(known.values())]
-        return count_numbers(_numbers(self.of, values), self.edges).tolist()
+    def place(self, values: "pa.Array | pa.ChunkedArray") -> "NDArray[np.int64]":
+        """The bin of each row, (n,)."""
+        import numpy as np
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        if self.of != CATEGORY:
+            return bin_numbers(_numbers(self.of, values), self.edges)
+        texts = values.cast(pa.string())
+        known = pc.index_in(texts, pa.array(self.categories, pa.string()))
+        place = np.asarray(pc.fill_null(known, len(self.categories)), dtype=np.int64) + 1
+        return np.where(np.asarray(pc.is_null(texts)), 0, place)
+
+    def count(
+        self, values: "pa.Array | pa.ChunkedArray", groups: "NDArray[np.int64] | None"
+    ) -> "Counts":
+        """Rows per bin.
+
+        Args:
+            groups: of each row, (n,); `None` if each is its own.
+        """
+        return counted(self.place(values), len(self.names), groups)
 
     def unknown(self, values: "pa.Array | pa.ChunkedArray") -> str | None:
         """The commonest category that is not known, if there is one."""
@@ -85,34 +103,73 @@ class Bins:
 
 
 @dataclass(frozen=True)
+class Counts:
+    """How many rows are in bins.
+
+    Attributes:
+        rows: one number for each of the bins.
+        effect: how many rows count as one, as those of a group are alike.
+    """
+
+    rows: tuple[int, ...]
+    effect: float
+
+
+@dataclass(frozen=True)
 class Histogram:
     """Rows per bin.
 
     Attributes:
-        counts: one number for each of the bins.
+        counts: those of the rows that the bins were made of.
     """
 
     bins: Bins
-    counts: tuple[int, ...]
+    counts: Counts
 
     @classmethod
-    def of(cls, values: "pa.Array | pa.ChunkedArray") -> "Histogram":
-        """Bins made of a column's values, and the rows in them."""
+    def of(
+        cls, values: "pa.Array | pa.ChunkedArray", groups: "NDArray[np.int64] | None"
+    ) -> "Histogram":
+        """Bins made of a column's values, and the rows in them.
+
+        Args:
+            groups: of each row, (n,); `None` if each is its own.
+        """
         bins = _bins(values)
-        return cls(bins, tuple(bins.count(values)))
+        return cls(bins, bins.count(values, groups))
 
     @classmethod
     def read(cls, described: Mapping[str, Any]) -> "Histogram":
         """What `describe` gave, read back."""
-        return cls(Bins.read(described["bins"]), tuple(described["counts"]))
+        counts = Counts(tuple(described["counts"]), described["effect"])
+        return cls(Bins.read(described["bins"]), counts)
 
     def describe(self) -> dict[str, Any]:
         """As plain values."""
-        return {"bins": self.bins.describe(), "counts": list(self.counts)}
+        counts = self.counts
+        return {"bins": self.bins.describe(), "counts": counts.rows, "effect": counts.effect}
 
 
-def sampled(frame: "DataFrame", columns: Sequence[str], key: str, rows: int) -> "Column":
-    """An aggregate that draws rows at random, the same ones each time; `columns_of` reads it.
+def counted(
+    place: "NDArray[np.integer[Any]]", bins: int, groups: "NDArray[np.int64] | None"
+) -> Counts:
+    """Rows per bin.
+
+    Args:
+        place: the bin of each row, (n,).
+        bins: how many there are.
+        groups: of each row, (n,); `None` if each is its own.
+    """
+    import numpy as np
+
+    effect = 1.0 if groups is None or not len(place) else design_effect(groups, place)
+    return Counts(tuple(np.bincount(place, minlength=bins).tolist()), effect)
+
+
+def sampled(frame: "DataFrame", columns: Sequence[str], entity: Entity, rows: int) -> "Column":
+    """An aggregate that draws rows at random, the same ones each time.
+
+    `columns_of` and `groups_of` read it. The groups are those that the split keeps together.
 
     Texts are cut off. Of arrays and maps it has the size, and of times and all else only whether
     there is a value: time goes on, so times always differ.
@@ -120,7 +177,8 @@ def sampled(frame: "DataFrame", columns: Sequence[str], key: str, rows: int) -> 
     from pyspark.sql import functions as F
 
     values = [_measured(frame, name).alias(str(place)) for place, name in enumerate(columns)]
-    return F.max_by(F.struct(*values), F.xxhash64(key), rows)
+    group = F.xxhash64(frame[entity.split_key]).alias("group")
+    return F.max_by(F.struct(*values, group), F.xxhash64(entity.key), rows)
 
 
 def columns_of(sample: Sequence[Any] | None, columns: Sequence[str]) -> "dict[str, pa.Array]":
@@ -130,6 +188,13 @@ def columns_of(sample: Sequence[Any] | None, columns: Sequence[str]) -> "dict[st
     if not sample:
         return {}
     return {name: pa.array([row[place] for row in sample]) for place, name in enumerate(columns)}
+
+
+def groups_of(sample: Sequence[Any] | None) -> "NDArray[np.int64]":
+    """The group of each row of a sample, (n,)."""
+    import numpy as np
+
+    return np.array([row[-1] for row in sample or ()], dtype=np.int64)
 
 
 def _measured(frame: "DataFrame", name: str) -> "Column":
@@ -186,4 +251,5 @@ def _numbers(of: str, values: "pa.Array | pa.ChunkedArray") -> Any:
         values = pc.utf8_length(values.cast(pa.string()))
     elif of == PRESENCE:
         values = pc.if_else(pc.is_valid(values), 1.0, pa.scalar(None, pa.float64()))
-    return values.cast(pa.float64()).to_numpy(zero_copy_only=False)
+    # unsafe: an integer beyond 2^53 may lose its last digit, which moves it to no other bin
+    return values.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)

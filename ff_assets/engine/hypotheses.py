@@ -11,29 +11,32 @@ from ff_assets.engine.store import Store
 from ff_assets.stats.simultaneous import LEVEL
 
 
-def effects(contest: Contest, fingerprints: Fingerprints, store: Store) -> dict[str, Effect]:
+def effects(
+    contest: Contest, questions: int, fingerprints: Fingerprints, store: Store
+) -> dict[str, Effect]:
     """Statement -> the effect.
 
-    Each interval is made for a hypothesis among all that the target states: it misses so seldom
-    that in 95% of such data sets none does (Bonferroni).
+    Each interval misses so seldom that in 95% of such data sets none does (Bonferroni).
+
+    Args:
+        questions: how many the rows of test are asked, those that were asked before counted in.
 
     Raises:
         DataError: variants have predictions of different rows.
         NoMetric: one of them lacks what the kpi reads.
     """
-    every = contest.stated
     return {
-        each.hypothesis.statement: _effect(contest, each, len(every), fingerprints, store)
-        for each in every
+        each.hypothesis.statement: _effect(contest, each, questions, fingerprints, store)
+        for each in contest.stated
     }
 
 
 def _effect(
-    contest: Contest, stated: Stated, hypotheses: int, fingerprints: Fingerprints, store: Store
+    contest: Contest, stated: Stated, questions: int, fingerprints: Fingerprints, store: Store
 ) -> Effect:
     kpi, (claim, baseline) = stated.hypothesis.kpi, stated.variants
     pair = Contest(contest.target, stated.variants)
-    found = on_the_same_rows(pair, kpi, fingerprints, store, LEVEL / hypotheses)
+    found = on_the_same_rows(pair, kpi, fingerprints, store, LEVEL / questions)
     first, second = (claim, baseline) if kpi not in LOSSES else (baseline, claim)
     better = found.difference(first.label, second.label)
     return Effect(
@@ -44,7 +47,7 @@ def _effect(
         low=better.low,
         high=better.high,
         level=1 - LEVEL,
-        hypotheses=hypotheses,
+        questions=questions,
         rows=found.rows,
         groups=found.groups,
         by=contest.entity.root.name if found.groups < found.rows else None,

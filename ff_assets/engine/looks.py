@@ -1,15 +1,17 @@
 """Looks at the effect of an A/B test: what was found at each of them, and what it says."""
 
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field, fields
 from math import floor, log10
-from typing import Any
+from typing import Any, TypeVar
 
 from ff_assets.core.ab_test import EXPERIMENTS
 from ff_assets.core.assignment import CONTROL, TREATMENT
 from ff_assets.engine.journal import append, entries
 from ff_assets.engine.store import Store
 from ff_assets.stats.sequential import Arm, effect
+
+T = TypeVar("T", "ArmSeen", "Look")
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,8 @@ class Look:
         measure: what is summed up, as `<source>.<feature>`.
         planned: for how many units the interval is narrowest.
         doubts: why the effect is not to be believed; none if it is.
+        ended: when both arms came to have one version, and counting ended; None if it goes on.
+        after: rows from after that.
     """
 
     fingerprint: str
@@ -80,6 +84,8 @@ class Look:
     high: float | None = None
     p: float | None = None
     method: str = "none yet: an arm has no unit"
+    ended: str | None = None
+    after: int = 0
 
     def with_effect(self) -> "Look":
         """The same, with the effect of what the arms come to."""
@@ -93,10 +99,26 @@ class Look:
     @property
     def sentence(self) -> str:
         """What is to be said of it; doubts come first."""
-        told = self.effect_in_words
+        told = " ".join((self.effect_in_words, *(f"Note: {note}." for note in self.notes)))
         if not self.doubts:
             return told
         return f"Do not believe the effect: {'; '.join(self.doubts)}. Without that: {told}"
+
+    @property
+    def notes(self) -> list[str]:
+        """What one has to know of the course of the test to read the effect."""
+        notes = [
+            f"{arm.alias} was served by versions {', then '.join(map(str, arm.versions))}, and the "
+            "effect is of all of them together"
+            for arm in (self.control, self.treatment)
+            if len(arm.versions) > 1
+        ]
+        if self.ended is not None:
+            notes.append(
+                f"the test ended on {self.ended[:10]}, when both arms came to have one version; "
+                "what came later does not count"
+            )
+        return notes
 
     @property
     def effect_in_words(self) -> str:
@@ -149,11 +171,20 @@ def add_look(store: Store, target: str, test: str, look: Look) -> list[Look]:
     return _looks(append(store.ledger(f"{EXPERIMENTS}/{target}/{test}"), look.as_dict()))
 
 
+def _known(cls: type[T], entry: Mapping[str, Any]) -> T:
+    """An entry of any release: what this one does not know is left out.
+
+    Fields that are added have a default, so that older entries can be read.
+    """
+    names = {each.name for each in fields(cls)}
+    return cls(**{name: value for name, value in entry.items() if name in names})
+
+
 def _looks(lines: Iterable[str]) -> list[Look]:
     looks: list[Look] = []
     for each in entries(lines):
-        arms = {arm: ArmSeen(**each[arm]) for arm in (CONTROL, TREATMENT)}
-        look = Look(**{**each, **arms})
+        arms = {arm: _known(ArmSeen, each[arm]) for arm in (CONTROL, TREATMENT)}
+        look = _known(Look, each | arms)
         if not looks or looks[-1].fingerprint != look.fingerprint:
             looks.append(look)
     return looks

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 from ff_assets.core.ab_test import ABTest
 from ff_assets.core.entities import Entity
 from ff_assets.core.errors import DataError
+from ff_assets.core.fingerprint import declaration_digest, digest
 from ff_assets.core.refusals import describe
+from ff_assets.core.split import HashSplit
 from ff_assets.engine import refused_rows
 from ff_assets.engine.source_checks import roles_of
 from ff_assets.engine.sources import check_columns, check_types, loaded, not_read
@@ -16,6 +18,8 @@ from ff_assets.engine.versions import stated_version
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
+
+_NOT_SPLIT = HashSplit()  # always the same one, so that it tells no two declarations apart
 
 
 class Outcomes:
@@ -36,11 +40,12 @@ class Outcomes:
 
     @cached_property
     def version(self) -> str:
-        """What the source states of its data, or else a digest of the rows in any order."""
+        """What the source states of its data, with its code; else a digest of rows in any order."""
         from pyspark.sql import functions as F
 
-        if (stated := stated_version(self._test.outcomes)) is not None:
-            return stated
+        source = self._test.outcomes
+        if (stated := stated_version(source)) is not None:
+            return digest([stated, declaration_digest(source, _NOT_SPLIT)])
         parts = [part for n in self.rows.columns for part in (F.col(n), F.col(n).isNull())]
         hashes = [F.bit_xor(F.xxhash64(F.lit(number), *parts)) for number in (1, 2)]
         found = self.rows.agg(F.count(F.lit(1)), *hashes).collect()[0]

@@ -15,9 +15,9 @@ from ff_assets.core.errors import FeatureFlowError, StageError
 from ff_assets.core.instance import Variant
 from ff_assets.core.refusals import describe
 from ff_assets.engine.arms import ARM, Division
-from ff_assets.engine.execute import count_rows
 from ff_assets.engine.frame_plan import Recipe
 from ff_assets.engine.frames import Frames
+from ff_assets.engine.make import count_rows
 from ff_assets.engine.scoring import Scoring, rows_scored
 from ff_assets.engine.stages import failed
 
@@ -112,7 +112,7 @@ class Pass:
         if not self._loaders:
             given = given.observe(self._counted, F.count(F.lit(1)).alias("rows"))
         if watch is not None:
-            given = watch.observed(given, scoring.variant.entity.key)
+            given = watch.observed(given)
         with self._named_errors():
             self.scored = self._columns(served.load(), given)
 

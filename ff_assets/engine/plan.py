@@ -111,8 +111,7 @@ class Inventory:
             evaluations = [self.fingerprint(evaluation) for evaluation in step.parents()]
             return self.fingerprints.of_leaderboard(evaluations, step.contest.target.select_on)
         if step.kind is Kind.HYPOTHESES:
-            every = step.contest.stated
-            return digest([self.fingerprints.of_verdict(each, len(every)) for each in every])
+            return digest([self.fingerprints.of_verdict(each) for each in step.contest.stated])
         claimed = digest([claim.digest for claim in self.claims[step.variant]])
         if step.kind is Kind.EVALUATION:
             return self.fingerprints.of_evaluation(step.variant, claimed)

@@ -11,17 +11,21 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ff_assets.core.ab_test import AB_TEST
 from ff_assets.core.errors import brief
 from ff_assets.core.fingerprint import digest
 from ff_assets.core.flow import Flow
+from ff_assets.core.instance import Instance
 from ff_assets.core.steps import rows_of
 from ff_assets.engine.arms import Division
 from ff_assets.engine.drift import Watch
 from ff_assets.engine.execute import Event
+from ff_assets.engine.journal import append
 from ff_assets.engine.made_from import DETAIL, MadeFrom
 from ff_assets.engine.parts import Part
 from ff_assets.engine.reference import References
 from ff_assets.engine.score import Scored, plan_of, score
+from ff_assets.engine.source_checks import StagedSource
 from ff_assets.engine.store import RECORD, Record, Staging, Store, size_of
 from ff_assets.engine.versions import code_version, fingerprint
 
@@ -87,8 +91,11 @@ class Prediction:
         read = dict.fromkeys(instance for part in self._parts for instance in part.scoring.read)
         steps = [rows_of(instance) for instance in read]
         self._fingerprints, staged = fingerprint(self._flow, steps, self._spark, self._staging)
-        if (found := self._reused()) is not None:
-            return found
+        found = self._reused() or self._made(staged)
+        self._note(found)
+        return found
+
+    def _made(self, staged: Mapping[Instance, StagedSource]) -> Predicted:
         watch, failed = self._watch()
         plan = plan_of(self._flow, self._parts, self._fingerprints, self._store)
         scored = score(
@@ -98,6 +105,17 @@ class Prediction:
         if watch is not None:
             return self._published(scored, watch.describe(scored.directory, scored.rows))
         return self._published(scored, failed)
+
+    def _note(self, found: Predicted) -> None:
+        """Note that these are the predictions now, also if they were made before others.
+
+        After a rollback, or with data as they were, it is not the latest ones that count.
+        """
+        served = self._parts[0].served
+        alias = served.alias if self._division is None else AB_TEST
+        journal = self._store.published(self._parts[0].scoring.variant.target.name, alias)
+        folder = str(found.path.relative_to(self._store.root))
+        append(journal, {"at": self._at.isoformat(), "folder": folder})
 
     @property
     def data_versions(self) -> Mapping[str, str]:
@@ -152,7 +170,7 @@ class Prediction:
             *(self._flow, self._parts[0], self._store, self._staging, self._spark, self._tell)
         )
         try:
-            return Watch(references.get()), {}
+            return Watch(references.get(), self._parts[0].scoring.variant.entity), {}
         except Exception as error:  # whoever waits for a prediction shall not wait for this
             return None, {"failed": brief(error)}
 

@@ -18,7 +18,7 @@ from ff_assets.core.flow import Flow
 from ff_assets.core.steps import rows_of
 from ff_assets.engine.execute import Event
 from ff_assets.engine.frame_plan import Column
-from ff_assets.engine.histograms import Histogram, columns_of, sampled
+from ff_assets.engine.histograms import Histogram, columns_of, groups_of, sampled
 from ff_assets.engine.outputs import histograms_of
 from ff_assets.engine.parts import Part, made
 from ff_assets.engine.plan import make_plan
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 _KIND = "references"
 _COUNTING = ("engine/histograms", "engine/outputs", "engine/reference", "stats/drift")
+_GROUP = "(group)"
 _OF_TRAIN = 10_000  # rows of which features are counted
 _ENOUGH = 100_000  # rows of test that are scored; more make no limit narrower that matters
 
@@ -147,12 +148,14 @@ class References:
         directory = self._staging.directory()
         model = self._part.served.load()
         scored = model.transform(_some(test, variant.entity.key))
-        scored = scored.select(*made(variant, model))
+        group = variant.entity.split_key
+        scored = scored.select(scored[group].alias(_GROUP), *made(variant, model))
         scored.write.parquet(str(directory))
-        outputs = histograms_of(directory, scored.columns)
-        inputs, key = self._scoring.inputs, variant.entity.key
-        drawn = train.agg(sampled(train, inputs, key, _OF_TRAIN)).collect()[0][0]
-        features = {name: Histogram.of(c) for name, c in columns_of(drawn, inputs).items()}
+        outputs = histograms_of(directory, scored.columns[1:], _GROUP)
+        inputs = self._scoring.inputs
+        drawn = train.agg(sampled(train, inputs, variant.entity, _OF_TRAIN)).collect()[0][0]
+        groups = groups_of(drawn)
+        features = {name: Histogram.of(c, groups) for name, c in columns_of(drawn, inputs).items()}
         return {
             "features": {name: each.describe() for name, each in features.items()},
             "outputs": {name: each.describe() for name, each in outputs.items()},

@@ -17,6 +17,7 @@ from ff_assets.core.instance import Instance
 from ff_assets.core.steps import CELLS, rows_of
 from ff_assets.engine.columns import stored_columns
 from ff_assets.engine.execute import Event
+from ff_assets.engine.journal import entries
 from ff_assets.engine.made_from import MadeFrom
 from ff_assets.engine.parts import Part
 from ff_assets.engine.same_rows import Difference, difference
@@ -37,14 +38,12 @@ class Published:
     Attributes:
         path: their folder.
         record: what is known of them.
+        time: when they were published, or used again.
     """
 
     path: Path
     record: Record
-
-    @property
-    def time(self) -> datetime:
-        return datetime.fromisoformat(self.record.details[TIME])
+    time: datetime
 
     @property
     def version(self) -> int:
@@ -60,17 +59,22 @@ class Published:
 def published(
     store: Store, target: str, alias: str, version: int | None = None
 ) -> tuple[Published, ...]:
-    """All predictions behind an alias, oldest first.
+    """All predictions behind an alias in the order of their times.
+
+    The same ones are there again for each time that they were used again.
 
     Args:
         version: only those of this version of the model.
     """
-    versions = store.predictions_path(target, alias, version or 0).parent
-    name = "version=*" if version is None else f"version={version}"
-    folders = versions.glob(f"{name}/data=*/day=*")
-    found = ((folder, store.predictions(folder)) for folder in folders)
-    whole = [Published(folder, record) for folder, record in found if record is not None]
-    return tuple(sorted(whole, key=lambda each: each.time))
+    journal = store.published(target, alias)
+    lines = journal.read_text().splitlines() if journal.exists() else []
+    found = []
+    for line in entries(lines):
+        folder = store.root / line["folder"]
+        record = store.predictions(folder)
+        if record is not None and version in (None, record.details["version"]):
+            found.append(Published(folder, record, datetime.fromisoformat(line["at"])))
+    return tuple(sorted(found, key=lambda each: each.time))
 
 
 def latest(predictions: Iterable[Published], at: datetime | None) -> Published | None:

@@ -10,6 +10,8 @@ Layout below the root:
                          Parquet files and `_record.json`
     predictions/<target>/ab_test/test=<name>/versions=3-4/data=<digest>/day=2026-07-01/
                          the same, by two versions
+    predictions/<target>/<alias>/_published.jsonl
+                         a line for each time that predictions were published, or used again
     experiments/<target>/<test>.jsonl    a line for each look at the effect
     staging/<process>/                   what is being written
 
@@ -100,6 +102,10 @@ class Store:
     def ab_test_path(self, target: str, test: str) -> Path:
         """The folder of all predictions of an A/B test."""
         return self.root / "predictions" / target / AB_TEST / f"test={test}"
+
+    def published(self, target: str, alias: str) -> Path:
+        """The lines that say which predictions were those of an alias when."""
+        return self.ledger(f"predictions/{target}/{alias}/_published")
 
     def table_path(self, fingerprint: str) -> Path:
         return self.root / "tables" / fingerprint

@@ -112,8 +112,8 @@ def floor(metric: str, worst: float, *, is_loss: bool, required: bool = True) ->
 
     It is held against the end of the metric's 95% interval and not against its value. A floor is a
     promise about rows to come; a version that is worth exactly the floor has a value above it on
-    every second test, and one worse than chance by a little on almost as many. Only where the run
-    has no interval, the value counts.
+    every second test, and one worse than chance by a little on almost as many. Where the run has no
+    interval, there are too few rows, or groups of them, to promise anything.
 
     Args:
         metric: its name, `auc`.
@@ -131,11 +131,11 @@ def floor(metric: str, worst: float, *, is_loss: bool, required: bool = True) ->
             known = ", ".join(sorted(candidate.metrics)) or "none"
             lacking = f"there is no {logged}; its metrics: {known}."
             return Gate(name, False, lacking) if required else Gate.shown(name, lacking)
-        bound = candidate.metrics.get(end, value)
-        passed = bound <= worst if is_loss else bound >= worst  # false for what is no number
+        bound = candidate.metrics.get(end)
         found = f"{metric} is {value:.4f} on test"
-        if end not in candidate.metrics:
-            return Gate(name, passed, f"{found}, without an interval; wanted {wanted}.")
+        if bound is None:
+            return Gate(name, False, f"{found}, too few rows or groups for an interval.")
+        passed = bound <= worst if is_loss else bound >= worst  # false for what is no number
         side = "upper" if is_loss else "lower"
         return Gate(
             name,

@@ -2,18 +2,19 @@
 
 The store may be deleted at any time, so the record of `sentiment` is a log in the registry, the
 registered model `sentiment.hypotheses`, see `log`. Nothing in it is changed: an edit of a
-hypothesis is another one, and new data or code bring a further verdict. Of two processes that say
-the same, whoever came first has said it.
+hypothesis is another one, and new data, code or questions bring a further verdict. The latest is on
+what was there in the latest run. Of two processes that say the same, whoever came first has said
+it.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from ff_assets.core.certificate import digest
 from ff_assets.core.conclusion import Effect, Verdict
-from ff_assets.core.hypothesis import Stated
+from ff_assets.core.fingerprint import digest
+from ff_assets.core.hypothesis import Question, Stated
 from ff_assets.registry.log import Log, sealed, unsealed
 from ff_assets.registry.publish import FINGERPRINT_TAG
 from ff_assets.registry.runs import MlflowRuns
@@ -74,7 +75,7 @@ class Judgement:
     """A verdict on a hypothesis, on the data and by the code of one time.
 
     Attributes:
-        key: names the hypothesis.
+        question: which hypothesis it is on, and of what.
         fingerprint: of what was compared.
         verdict: what became of the hypothesis.
         says: what the interval says on its own; the same, unless the hypothesis was stated
@@ -85,7 +86,7 @@ class Judgement:
         at: when, as ISO 8601 with time zone.
     """
 
-    key: str
+    question: Question
     fingerprint: str
     verdict: Verdict
     says: Verdict
@@ -99,11 +100,17 @@ def judged(
     statement: Statement,
     stated: Stated,
     effect: Effect,
+    question: Question,
+    asked: int,
     fingerprint: str,
     versions: Mapping[str, int | None],
     at: datetime,
 ) -> Judgement:
-    """The verdict on a hypothesis. It confirms nothing that was known when it was stated."""
+    """The verdict on a hypothesis. It confirms nothing that was known when it was stated.
+
+    Args:
+        asked: how many predictions it was asked of on the same data, these counted in.
+    """
     least = float(stated.hypothesis.min_effect)
     says = effect.verdict(least)
     verdict = Verdict.EXPLORATORY if statement.known else says
@@ -113,8 +120,10 @@ def judged(
     told += f": {effect.sentence(stated.claim.label, stated.baseline.label, least)}"
     if statement.known and says != Verdict.UNDECIDED:
         told += f". Stated before, it would have been {says}"
+    if asked > 1:
+        told += f". It is the {_ordinal(asked)} verdict on these rows, each on other predictions"
     return Judgement(
-        key=statement.key,
+        question=question,
         fingerprint=fingerprint,
         verdict=verdict,
         says=says,
@@ -144,9 +153,17 @@ class Told:
         """The latest; `None` as long as there is none."""
         return self.judgements[-1].verdict if self.judgements else None
 
-    def judgement(self, fingerprint: str) -> Judgement | None:
-        """The verdict on what has this fingerprint."""
-        return next((each for each in self.judgements if each.fingerprint == fingerprint), None)
+    def stands(self, fingerprint: str, questions: int) -> Judgement | None:
+        """The latest verdict, if it is on what has this fingerprint, among so many questions."""
+        latest = self.judgements[-1] if self.judgements else None
+        if latest and (latest.fingerprint, latest.effect.questions) == (fingerprint, questions):
+            return latest
+        return None
+
+    def asked(self, now: Question) -> int:
+        """Of how many predictions it was asked on the same data, this question counted in."""
+        every = {each.question for each in self.judgements}
+        return len({each for each in every if each.data == now.data} | {now})
 
     def as_dict(self) -> dict[str, Any]:
         return {
@@ -174,6 +191,19 @@ class Book:
         """The hypothesis of this key."""
         return next((each for each in self.told if each.statement.key == key), None)
 
+    def questions(self, now: Collection[Question]) -> int:
+        """Among how many questions the intervals are divided; on the same data it never shrinks.
+
+        Every statement that was ever on record is one, declared or not, and so is an entry that
+        somebody deleted. Whoever asks again with other predictions of the same data has asked one
+        more.
+        """
+        data = {each.data for each in now}
+        every = {each.question for told in self.told for each in told.judgements}
+        asked = {each for each in every if each.data in data}.union(now)
+        others = {told.statement.key for told in self.told} - {each.hypothesis for each in asked}
+        return len(asked) + len(others) + len(self.damaged)
+
 
 def fold(entries: Iterable[Statement | Judgement]) -> tuple[Told, ...]:
     """What entries, in their order, tell of each hypothesis."""
@@ -183,12 +213,16 @@ def fold(entries: Iterable[Statement | Judgement]) -> tuple[Told, ...]:
         if isinstance(entry, Statement):
             found.setdefault(entry.key, Told(entry))
             stands_for[entry.text] = entry.key
-        elif (told := found.get(entry.key)) and not told.judgement(entry.fingerprint):
-            found[entry.key] = replace(told, judgements=(*told.judgements, entry))
+        elif (told := found.get(entry.question.hypothesis)) and not _is_said(entry, told):
+            found[told.statement.key] = replace(told, judgements=(*told.judgements, entry))
     return tuple(
         told if (now := stands_for[told.statement.text]) == key else replace(told, replaced_by=now)
         for key, told in found.items()
     )
+
+
+def _is_said(judgement: Judgement, told: Told) -> bool:
+    return told.stands(judgement.fingerprint, judgement.effect.questions) is not None
 
 
 class HypothesisLog:
@@ -228,12 +262,13 @@ class HypothesisLog:
         return True
 
     def judge(self, judgement: Judgement) -> None:
-        """Put a verdict on record, unless there is one on the same."""
-        told = self.read().find(judgement.key)
-        if told is not None and told.judgement(judgement.fingerprint):
+        """Put a verdict on record, unless the latest is on the same."""
+        key = judgement.question.hypothesis
+        told = self.read().find(key)
+        if told is not None and _is_said(judgement, told):
             return
         newest = max(filter(None, judgement.versions.values()), default=None)
-        about = f"hypothesis:/{judgement.key}"
+        about = f"hypothesis:/{key}"
         source = f"models:/{self.target}/{newest}" if newest is not None else about
         self._add(judgement, judgement.sentence, source, {_VERDICT_TAG: judgement.verdict.value})
 
@@ -279,13 +314,19 @@ def targets_on_record(runs: MlflowRuns) -> list[str]:
     return sorted(model.name.removesuffix(HYPOTHESES) for model in found)
 
 
+def _ordinal(number: int) -> str:
+    tens, ones = divmod(number, 10)
+    return f"{number}{'th' if tens % 10 == 1 else {1: 'st', 2: 'nd', 3: 'rd'}.get(ones, 'th')}"
+
+
 def _entry(text: str) -> Statement | Judgement:
     plain = unsealed(text)
     try:
         if plain.pop("kind") == "statement":
             return Statement(**plain)
         effect = Effect(**plain.pop("effect"))
+        question = Question(**plain.pop("question"))
         verdict, says = Verdict(plain.pop("verdict")), Verdict(plain.pop("says"))
-        return Judgement(**plain, effect=effect, verdict=verdict, says=says)
+        return Judgement(**plain, question=question, effect=effect, verdict=verdict, says=says)
     except (KeyError, TypeError) as error:
         raise ValueError(f"not an entry: {error}") from error

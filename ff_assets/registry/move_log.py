@@ -11,8 +11,6 @@ log, see `moves`.
 """
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -165,17 +163,3 @@ def _described(entry: Entry) -> str:
         )
     )
     return "\n\n".join(lines)
-
-
-@contextmanager
-def told(what: str, fix: str) -> Iterator[None]:
-    """Say what it means here that MLflow does not answer.
-
-    Args:
-        what: what is done and what is not, as a sentence.
-        fix: what to do about it.
-    """
-    try:
-        yield
-    except MlflowUnavailable as error:
-        raise MlflowUnavailable(what, why=error.why or error.what, fix=fix) from error

@@ -5,11 +5,16 @@ are the same. What matters is whether a difference is *large*, so a column is re
 lower confidence limit of the size of its drift exceeds a threshold: many rows make the limit
 precise and never the drift larger, and few rows prove nothing. Everything works on the counts of
 bins, which Spark can make in one pass.
+
+Rows that belong together, such as those of a household, are alike, so many of them are few
+observations: `design_effect` says how many count as one. It knows the groups that it is given. If
+rows are alike in another way (a column with one value for each campaign, say, where groups are
+households), limits are too high and may raise a false alarm.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import log, sqrt
 from typing import TYPE_CHECKING
@@ -31,6 +36,7 @@ standard deviation comes to as much."""
 BINS = 10
 OTHER = "(other)"
 _SMOOTHING = 0.5  # a count added to each bin: Jeffreys' prior
+_RARE = 0.01  # a share of rows; what rarer bins add to a drift is below its limits
 
 
 @dataclass(frozen=True)
@@ -63,13 +69,20 @@ class Drift:
 
 
 def drift(
-    reference: Sequence[int], current: Sequence[int], *, ordered: bool, alpha: float = ALPHA
+    reference: Sequence[int],
+    current: Sequence[int],
+    *,
+    ordered: bool,
+    alpha: float = ALPHA,
+    effects: tuple[float, float] = (1.0, 1.0),
 ) -> Drift:
     """Compare the rows per bin before and now.
 
     The limit of PSI follows from its being, times n m / (n + m), a noncentral chi-square variable
     (for no drift: Yurdakul & Naranjo, J. Risk Model Valid. 14 (2020) 89). That of the distance is
-    Hoeffding's (1963) for each bin, with Bonferroni's correction for all of them.
+    Hoeffding's (1963) for each bin, with Bonferroni's correction for all of them. Both are for
+    independent rows; of others there are taken to be as many as they are worth (Rao & Scott, J. Am.
+    Stat. Assoc. 76 (1981) 221).
 
     Args:
         reference: rows per bin, or category, before.
@@ -77,6 +90,7 @@ def drift(
         ordered: whether bins are in the order of their values, as `count_numbers` makes them.
         alpha: how often each of the two limits may exceed the true drift; of several columns to
             be compared, `ALPHA` divided by their number.
+        effects: how many rows count as one, before and now, as `design_effect` has it.
 
     Raises:
         ValueError: the numbers of bins differ, there is none, a count is negative, or one side has
@@ -91,10 +105,13 @@ def drift(
             f"counts have shapes {before.shape} and {now.shape}; expected one number "
             "for each bin, the same bins before and now"
         )
-    n, m = float(before.sum()), float(now.sum())
-    if min(n, m) == 0 or min(before.min(), now.min()) < 0:
-        raise ValueError(f"drift is between rows; there are {n:.0f} before and {m:.0f} now")
+    if min(before.sum(), now.sum()) == 0 or min(before.min(), now.min()) < 0:
+        raise ValueError(
+            f"drift is between rows; there are {before.sum():.0f} before and {now.sum():.0f} now"
+        )
 
+    before, now = before / effects[0], now / effects[1]
+    n, m = float(before.sum()), float(now.sum())
     bins = len(before)
     each = 1 / n + 1 / m
     smooth = [(rows + _SMOOTHING) / (rows.sum() + _SMOOTHING * bins) for rows in (before, now)]
@@ -113,6 +130,44 @@ def drift(
         distance_low=max(0.0, distance - sampling),
         p=float(chdtrc(seen.sum() - 1, chi_square)) if seen.sum() > 1 else 1.0,
     )
+
+
+def design_effect(groups: ArrayLike, bins: ArrayLike) -> float:
+    """How many rows count as one, as rows of a group are alike: 1 if they are not.
+
+    It is the largest of the generalized design effects of Rao & Scott (1981): of all contrasts of
+    bins, the variance that their shares have as groups are drawn, over the one that they would have
+    if rows were. The largest errs on the safe side, the more the fewer groups there are. Where all
+    rows are in one bin, nothing shows how alike they are; groups then count as one row each.
+
+    Args:
+        groups: of each row, (n,); groups are independent.
+        bins: of each row, (n,).
+
+    Raises:
+        ValueError: there is no row, or the lengths differ.
+    """
+    import numpy as np
+    from scipy.sparse import coo_array
+
+    group, place = (np.unique(each, return_inverse=True)[1] for each in (groups, bins))
+    rows = len(place)
+    if len(group) != rows or not rows:
+        raise ValueError(f"{len(group)} rows have a group and {rows} a bin; expected one of each")
+    count = int(group.max()) + 1
+    if count == rows:
+        return 1.0
+    shares = np.bincount(place) / rows
+    if len(shares) == 1 or count == 1:
+        return float((np.bincount(group) ** 2).sum()) / rows
+    place = np.where(shares[place] < _RARE, -1, place)
+    place = np.unique(place, return_inverse=True)[1]
+    share = np.bincount(place) / rows
+    of_groups = coo_array((np.ones(rows), (group, place))).tocsr()
+    centred = np.eye(len(share)) - share[:, None]
+    squares = centred @ (of_groups.T @ of_groups).toarray() @ centred.T
+    effects = np.linalg.eigvalsh(squares / np.sqrt(np.outer(share, share)))
+    return max(1.0, float(effects[-1]) / rows * count / (count - 1))
 
 
 def _noncentrality(observed: float, freedom: int, alpha: float) -> float:
@@ -162,33 +217,12 @@ def count_numbers(values: ArrayLike, edges: Sequence[float]) -> NDArray[np.int64
     """
     import numpy as np
 
+    return np.bincount(bin_numbers(values, edges), minlength=len(edges) + 2)
+
+
+def bin_numbers(values: ArrayLike, edges: Sequence[float]) -> NDArray[np.int64]:
+    """The bin of each row, as `count_numbers` counts them, (n,)."""
+    import numpy as np
+
     numbers = np.asarray(values, dtype=np.float64)
-    missing = np.isnan(numbers)
-    place = np.where(missing, 0, 1 + np.searchsorted(edges, numbers, side="left"))
-    return np.bincount(place, minlength=len(edges) + 2)
-
-
-def align_categories(
-    reference: Mapping[str, int], current: Mapping[str, int], most: int = 50
-) -> tuple[list[str], list[int], list[int]]:
-    """The categories of both sides with their counts, in one order, the commonest first.
-
-    Args:
-        reference: category -> rows before.
-        current: category -> rows now; it may have others.
-        most: how many categories to keep; the rest, the rarest of both sides together by share,
-            count as `OTHER`.
-    """
-    n, m = max(1, sum(reference.values())), max(1, sum(current.values()))
-
-    def share(name: str) -> float:
-        return reference.get(name, 0) / n + current.get(name, 0) / m
-
-    names = sorted({*reference, *current}, key=lambda name: (-share(name), name))
-    kept, rest = names[:most], names[most:]
-    before, now = ([side.get(name, 0) for name in kept] for side in (reference, current))
-    if rest:
-        kept = [*kept, OTHER]
-        for counts, side in ((before, reference), (now, current)):
-            counts.append(sum(side.get(name, 0) for name in rest))
-    return kept, before, now
+    return np.where(np.isnan(numbers), 0, 1 + np.searchsorted(edges, numbers, side="left"))

@@ -121,7 +121,7 @@ def compare(
             those of one customer. It is the key that rows were split by. None if each row is on
             its own.
         level: how often any of the differences' intervals may miss: 5%, or less if these
-            differences are not all that is asked. At least 0.001, by the number of draws.
+            differences are not all that is asked.
 
     Raises:
         NoMetric: the rows have no such metric (one class, no row), a value is unusable, or a

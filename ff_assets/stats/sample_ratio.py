@@ -21,12 +21,10 @@ class SampleRatio:
     Args:
         shares: arm -> counted share of the entities.
         p: anytime-valid p-value of the stated shares: right at every look.
-        p_single_look: that of Pearson's chi-square test: right for a single look only.
     """
 
     shares: Mapping[str, float]
     p: float
-    p_single_look: float
 
     @property
     def mismatch(self) -> bool:
@@ -49,8 +47,6 @@ def sample_ratio(entities: Mapping[str, int], shares: Mapping[str, float]) -> Sa
         ValueError: the arms differ, there is no entity, or a share is not above 0 or all of them
             do not add up to 1.
     """
-    from scipy.special import chdtrc
-
     if set(entities) != set(shares):
         raise ValueError(
             f"arms are counted for {sorted(entities)}, and stated for {sorted(shares)}"
@@ -62,13 +58,10 @@ def sample_ratio(entities: Mapping[str, int], shares: Mapping[str, float]) -> Sa
         raise ValueError(f"there is no entity, or fewer: {dict(entities)}")
 
     log_factor = lgamma(_CONCENTRATION) - lgamma(_CONCENTRATION + total)
-    chi_square = 0.0
     for arm, share in shares.items():
         count, prior = entities[arm], _CONCENTRATION * share
         log_factor += lgamma(prior + count) - lgamma(prior) - count * log(share)
-        chi_square += (count - total * share) ** 2 / (total * share)
     return SampleRatio(
         shares={arm: count / total for arm, count in entities.items()},
         p=exp(min(0.0, -log_factor)),
-        p_single_look=float(chdtrc(len(shares) - 1, chi_square)),
     )

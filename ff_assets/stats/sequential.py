@@ -5,15 +5,9 @@ looks, a test without any effect is then declared a success in a third of the ca
 anytime-valid interval may be read whenever one likes, and the test stopped for any reason.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from dataclasses import dataclass
 from math import exp, log, sqrt
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from numpy.typing import ArrayLike
 
 ALPHA = 0.05
 """In how many tests an interval may miss the true effect, at any of the looks."""
@@ -24,7 +18,9 @@ FEWEST = 20
 
 @dataclass(frozen=True)
 class Arm:
-    """What an arm comes to; a store's or Spark's aggregates make it as well as `arm_of`.
+    """What an arm comes to, once the outcomes of each entity are summed.
+
+    Entities were assigned to arms, not rows: the rows of one are not independent of each other.
 
     Args:
         entities: how many were assigned to it; those without an outcome count with an outcome of 0.
@@ -56,32 +52,6 @@ class Effect:
     method: str
 
 
-def arm_of(entity: ArrayLike, outcome: ArrayLike) -> Arm:
-    """The arm of some rows, after each entity's outcomes are summed.
-
-    Entities were assigned to arms, not rows: the rows of one are not independent of each other.
-
-    Args:
-        entity: keys, (n,). An entity without any outcome needs a row with the outcome 0.
-        outcome: (n,), such as 1 for a redeemed coupon, or what was paid.
-
-    Raises:
-        ValueError: shapes differ, there are less than two entities, or an outcome is not finite.
-    """
-    import numpy as np
-
-    keys, values = np.asarray(entity), np.asarray(outcome, dtype=np.float64)
-    if keys.ndim != 1 or keys.shape != values.shape:
-        raise ValueError(f"entity has shape {keys.shape} and outcome {values.shape}")
-    if not np.isfinite(values).all():
-        raise ValueError("an outcome is NaN or infinite; leave out rows whose outcome is not known")
-    names, place = np.unique(keys, return_inverse=True)
-    if len(names) < 2:
-        raise ValueError(f"an arm of {len(names)} entities has no variance; it needs two")
-    totals = np.bincount(place, values)
-    return Arm(len(names), float(totals.mean()), float(totals.var(ddof=1)))
-
-
 def effect(control: Arm, treatment: Arm, *, planned: int) -> Effect:
     """The effect so far, with the asymptotic confidence sequence of Waudby-Smith et al.
 
@@ -96,8 +66,8 @@ def effect(control: Arm, treatment: Arm, *, planned: int) -> Effect:
     in simulations with outcomes of 1% and a share of 10% it alone raises a false alarm in up to 35%
     of the tests, the larger of the two in less than 1%.
 
-    An entity that comes again changes its sum. That keeps the level, as later sums then go along
-    with earlier ones, which is less news than new entities would be.
+    An entity that comes again changes its sum, which the theorem does not cover: it is about
+    outcomes that stay as they are. In simulations of it no more tests than stated are alarmed.
 
     Args:
         control: at any time.

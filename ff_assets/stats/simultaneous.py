@@ -44,8 +44,8 @@ def together(
     Args:
         values: the differences, (k,).
         error: their standard errors, (k,), all above 0.
-        noise: draws of what the differences might be off by, in standard errors, (draws, k); at
-            least `1 / level` draws.
+        noise: draws of what the differences might be off by, in standard errors, (draws, k). With
+            fewer than `1 / level` draws the normal distribution stands in for what is further out.
             None for a single difference whose noise is normal; there is nothing to draw then.
         freedom: degrees of freedom of the standard errors, by which Student's t takes the place
             of the normal distribution: with few groups an error is itself uncertain.
@@ -63,7 +63,11 @@ def together(
         largest = np.sort(np.abs(noise).max(axis=1))
         draws = len(largest)
         # the first beyond which the share, the data counted in, is below the level
-        critical = largest[draws + 1 - ceil(level * (draws + 1))]
+        beyond = draws + 1 - ceil(level * (draws + 1))
+        if beyond < draws:
+            critical = largest[beyond]
+        else:  # so far out there are no draws: the normal distribution, among k (Bonferroni)
+            critical = max(largest[-1], -ndtri(level / (2 * len(values))))
         p = np.array([_share_beyond(*pair) for pair in zip(size.T, z, strict=True)])
         p_adjusted = np.array([_share_beyond(largest, one) for one in z])
     reach = -stdtrit(freedom, ndtr(-critical))

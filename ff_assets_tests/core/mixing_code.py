@@ -209,6 +209,19 @@ class Grouped(Transformer):
         return dataset.join(means, "town")
 
 
+class Centred(Transformer):
+    """A transformer whose static method looks at other rows."""
+
+    inputCols = outputCols = Param()
+
+    def _transform(self, dataset):
+        return self._centre(dataset)
+
+    @staticmethod
+    def _centre(dataset):
+        return dataset.cube("town").count()
+
+
 class Deduplicated(Transformer):
     """A transformer that drops rows because of others."""
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from ff_assets import ABTest, Entity, Governance, Source, Target
+from ff_assets import ABTest, Entity, Governance, Source, Target, aggregates
 from ff_assets.core.errors import DefinitionError, PolicyViolation, UnreachableOutput
 from ff_assets.core.flow import infer
 from ff_assets.core.governance import govern
@@ -81,28 +81,63 @@ def test_outcomes_are_told_of_the_unit_or_what_belongs_to_it() -> None:
     assert names(error)[-1] == "stranger"
 
 
-def test_outcomes_are_read_by_no_stage() -> None:
-    """Neither where they are found in a module, nor where somebody lists them."""
-    outcomes = sales()
-    test = declared(outcomes=outcomes)
+def collected(*declarations: Any) -> Project:
+    """As the modules of a project are read."""
     module = ModuleType("flow")
-    vars(module).update(
-        outcomes=outcomes,
-        given=source("src", "x", entity=item),
-        p=transformer("p", ["amount"]),
-        target=Target("t", outputs=["p"], entity=item, ab_test=test),
-        free=Governance(owners=False),
-    )
-    collected = Project.collect([module])
-    assert [each.name for each in collected.sources] == ["src"]
-    assert refused(UnreachableOutput, lambda: infer(collected)).what.endswith("entity `item`.")
+    vars(module).update(declared=declarations, free=Governance(owners=False))
+    return Project.collect([module])
 
-    listed = project(test)
-    error = refused(
-        DefinitionError,
-        lambda: Project((*listed.sources, outcomes), listed.stages, listed.targets),
+
+@pytest.mark.parametrize("beside", [(), (source("visits", "n", entity=sale),)])
+def test_features_are_made_of_what_a_test_measures(beside: Any) -> None:
+    """Also where it is its entity's only source."""
+    outcomes = sales()
+    sums = aggregates("sums", of=sale, to=item, measures={"amount": ["sum"]})
+    flow = infer(
+        collected(
+            outcomes,
+            source("src", "x", entity=item),
+            *beside,
+            sums,
+            transformer("p", ["amount_sum", "x"]),
+            Target("t", outputs=["p"], entity=item, ab_test=declared(outcomes=outcomes)),
+        )
     )
-    assert "provides features and is the outcomes" in error.what
+    (variant,) = flow.variants
+    assert {i.provider.name for i in variant.instances} == {"sales", "src", "sums", "p"}
+
+
+def test_the_label_can_be_measured() -> None:
+    rows = source("src", "x", "y", entity=item)
+    test = declared(outcomes=rows, measure="y")
+    flow = infer(collected(rows, transformer("p", ["x"]), Target("t", ["p"], ab_test=test)))
+    assert flow.project.outcomes == flow.project.sources == (rows,)
+
+
+def test_what_only_a_test_measures_provides_nothing() -> None:
+    """It may have other rows than its entity's sources, or a feature that one of them has."""
+    outcomes = sales(item, features={"x": "double", "amount": "double"})
+    given = source("src", "x", entity=item)
+    test = declared(outcomes=outcomes)
+    target = Target("t", outputs=["p"], entity=item, ab_test=test)
+    found = collected(outcomes, given, transformer("p", ["x"]), target)
+    assert found.sources == (given,)
+    assert found.outcomes == (outcomes,)
+    assert [variant.name for variant in infer(found).variants] == ["t"]
+
+
+def test_an_aggregate_of_an_entity_without_a_source_says_so() -> None:
+    error = refused(
+        UnreachableOutput,
+        lambda: infer(
+            collected(
+                source("src", "x", entity=item),
+                aggregates("sums", of=sale, to=item, measures={"amount": ["sum"]}),
+                Target("t", outputs=["amount_sum"], entity=item),
+            )
+        ),
+    )
+    assert "nothing provides for entity `sale`" in error.what
 
 
 def test_outcomes_need_an_owner_and_other_keys_are_refused() -> None:

@@ -7,15 +7,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from ff_assets.core.assignment import (
-    CONTROL,
-    POSITIONS,
-    TREATMENT,
-    arm,
-    position,
-    treated_positions,
-)
+from ff_assets.core.assignment import CONTROL, POSITIONS, TREATMENT, treated_positions
 from ff_assets.core.split import bucket
+from ff_assets_tests.arms import arm, position
 
 KEYS = [f"customer-{number}" for number in range(40_000)]
 POSITION = np.array([position(key, "staging") for key in KEYS])
@@ -88,16 +82,9 @@ def test_a_number_and_its_text_are_one_key():
 @pytest.mark.parametrize("share", [0, 1, -0.1, 1.5, 1e-7, 0.12345678, float("nan")])
 def test_what_is_no_share(share):
     with pytest.raises(ValueError, match="share"):
-        arm("key", "t", share)
+        treated_positions(share)
 
 
 @pytest.mark.parametrize(("share", "positions"), [(0.1, 100_000), (0.07, 70_000), (1e-6, 1)])
 def test_shares_are_exact(share, positions):
     assert treated_positions(share) == positions
-
-
-def test_no_key_belongs_to_no_arm():
-    with pytest.raises(ValueError, match="null"):
-        arm(None, "t", 0.5)
-    with pytest.raises(TypeError, match="float"):
-        arm(1.0, "t", 0.5)

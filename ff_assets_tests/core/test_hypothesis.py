@@ -132,7 +132,7 @@ def effect(value: float, low: float | None, high: float | None, **changes: Any) 
         "claim": 0.8,
         "baseline": 0.8 - value,
         "level": 0.95,
-        "hypotheses": 1,
+        "questions": 1,
         "rows": 5000,
         "groups": 1000,
         "by": "household",
@@ -150,6 +150,9 @@ def effect(value: float, low: float | None, high: float | None, **changes: Any) 
         (-0.02, 0.0099, 0.01, Verdict.INVALIDATED),
         (0.001, 0.009, 0.01, Verdict.INVALIDATED),  # better, and not by so much
         (-0.015, -0.005, -0.02, Verdict.VALIDATED),  # worse, and not by so much
+        (0.0, 0.0, 0.0, Verdict.UNDECIDED),  # the same predictions
+        (0.001, 0.03, 0.0, Verdict.VALIDATED),
+        (0.0, 0.0, -0.01, Verdict.VALIDATED),  # as good is good enough
         (None, None, 0.01, Verdict.UNDECIDED),
     ],
 )
@@ -168,10 +171,10 @@ def test_how_many_would_decide_goes_by_the_square_of_the_width() -> None:
 
 
 def test_the_sentence_has_the_numbers() -> None:
-    told = effect(0.02, 0.0, 0.04, hypotheses=3).sentence("rich", "plain", 0.01)
+    told = effect(0.02, 0.0, 0.04, questions=3).sentence("rich", "plain", 0.01)
     assert told == (
         "the gain in auc of rich against plain is +0.020 [+0.000, +0.040], wanted was +0.010 or "
-        "more (5,000 rows of test, 1,000 keys of household; intervals of 3 hypotheses hold "
+        "more (5,000 rows of test, 1,000 keys of household; intervals of 3 questions hold "
         "together in 95%). If that is the effect, roughly 4,000 keys of household decide"
     )
     loss = effect(0.02, 0.015, 0.025, kpi="brier", by=None)

@@ -170,12 +170,13 @@ def test_one_clean_variant_is_not_refused_for_another() -> None:
         judge(reading(["vector"], leaky, variant="leaky"))
 
 
-def test_another_targets_label_is_a_feature_like_others() -> None:
+def test_another_targets_label_is_an_outcome_as_well() -> None:
     severe = Target("severe", outputs=["echo"], label="other_label", task="binary")
     echo_of_other = row_wise("echo", "other_label")
-    with pytest.raises(LeakError, match="`severe`"):  # for whatever it may be meant
-        judge(reading(["echo"], echo_of_other, severe, variant=None))
-    assert judge(reading(["echo"], echo_of_other, severe, variant=None, target="rated")) == []
+    for target, code in (("rated", "OUTCOME_AS_INPUT"), ("severe", "TARGET_PATH")):
+        with pytest.raises(LeakError, match=f"`{target}`") as refused:
+            judge(reading(["echo"], echo_of_other, severe, variant=None, target=target))
+        assert refused.value.code == code
 
 
 def test_a_depth_of_two_is_doubtful() -> None:

@@ -57,6 +57,7 @@ def test_row_wise_code_is_left_alone(declared):
         (code.partly, "F.count(age)"),
         (code.Oversampler, "unionByName"),
         (code.Grouped, "groupBy"),
+        (code.Centred, 'cube("town")'),
         (code.Deduplicated, "dropDuplicates"),
         (code.subquery, "(SELECT age"),
         (code.Scaled, ".fit(dataset)"),

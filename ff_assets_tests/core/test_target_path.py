@@ -297,6 +297,64 @@ def test_another_outcome_of_the_same_rows_is_no_input() -> None:
     assert summed.code == "OUTCOME_AS_INPUT"
 
 
+order = Entity("order", key="order_id", time="at")
+part = Entity("part", key="part_id", parent=order, foreign_key="order_id", time="at")
+
+
+@pytest.mark.parametrize(
+    ("stages", "reads", "label"),
+    [
+        ([], "refunded", "returned"),
+        (
+            [aggregates("back", of=part, to=order, measures={"returned": ["max"]})],
+            "returned_max",
+            "refunded",
+        ),
+        (
+            [aggregates("back", of=part, to=order, measures={"returned": ["max"]})],
+            "refunded",
+            "returned_max",
+        ),
+    ],
+)
+def test_outcomes_of_parts_and_wholes_are_no_inputs(
+    stages: list[Stage], reads: str, label: str
+) -> None:
+    """An order is refunded because a part of it came back."""
+    late = {"label_horizon": "30d"}
+    sources = (
+        replace(source(order, "n", "refunded", labels=("refunded",)), **late),
+        replace(source(part, "price", "returned", labels=("returned",)), **late),
+    )
+    model = estimator("action", [reads, "n"], label=label)
+    target = Target("t", outputs=["action"], label=label, task="regression")
+    (refused,) = check(infer(Project(sources, (*stages, model), (target,))))
+    assert refused.code == "OUTCOME_AS_INPUT"
+
+
+def mixed_label(reads: str, **given: Any) -> list[Verdict]:
+    """The verdicts where the label is made of a declared outcome and of what is known late."""
+    won = source(offer, "kind", "size", "redeemed", labels=("redeemed",))
+    late = replace(source(offer, "returned"), name="later", label_horizon="30d")
+    stages = [transformer("y", ["redeemed", "returned"])]
+    stages += [
+        estimator(name, inputs, "action", label="y")
+        for name, inputs in (("one", [reads]), ("two", ["kind", reads]))
+    ]
+    target = Target(
+        "t", outputs=["action"], label="y", task="regression", select_on=given.pop("on", None)
+    )
+    return check(infer(Project((won, late), tuple(stages), (target,), **given)))
+
+
+def test_what_is_known_late_is_part_of_the_outcome() -> None:
+    """So it is no input, and a choice by the metric waits for it."""
+    assert {each.code for each in mixed_label("returned")} == {"TARGET_PATH"}
+    split = TimeSplit("2017-05-01", validation="31d")
+    found = mixed_label("size", split=split, on="validation")
+    assert {each.code for each in found} == {"EMBARGO_TOO_SHORT"}
+
+
 @pytest.mark.parametrize(("gap", "code"), [("8d", "OUTCOME_AS_INPUT"), ("9d", "")])
 def test_by_time_no_outcome_is_an_input_that_is_not_known_yet(gap: str, code: str) -> None:
     told = replace(source(deal, "won", labels=("won",)), label_horizon="9d")

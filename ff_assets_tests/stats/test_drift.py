@@ -8,11 +8,11 @@ from scipy import stats
 
 from ff_assets.stats.drift import (
     DISTANCE_LIMIT,
-    OTHER,
     PSI_LIMIT,
-    align_categories,
     bin_edges,
+    bin_numbers,
     count_numbers,
+    design_effect,
     drift,
 )
 
@@ -60,17 +60,6 @@ def test_every_row_is_in_one_bin(reference, values):
 def test_a_reference_without_values_has_no_bins():
     with pytest.raises(ValueError, match="no value"):
         bin_edges([np.nan, np.nan])
-
-
-def test_categories_are_aligned_and_the_rarest_put_together():
-    before, now = {"a": 50, "b": 30, "c": 2, "d": 1}, {"a": 20, "b": 80, "e": 3}
-    assert align_categories(before, now) == (
-        ["b", "a", "e", "c", "d"],
-        [30, 50, 0, 2, 1],
-        [80, 20, 3, 0, 0],
-    )
-    assert align_categories(before, now, most=2) == (["b", "a", OTHER], [30, 50, 3], [80, 20, 3])
-    assert align_categories({}, {"a": 1}) == (["a"], [0], [1])
 
 
 # --- sizes ---------------------------------------------------------------------------------------
@@ -198,6 +187,74 @@ def test_few_rows_prove_nothing(current):
     assert sum(one.psi_low > 0 for one in found) <= stats.binom.ppf(0.999, 1000, 0.05)
     if current == 30:
         assert np.mean([one.psi > PSI_LIMIT for one in found]) > 0.9
+
+
+# --- rows that belong together -------------------------------------------------------------------
+
+
+def of_groups(random: np.random.Generator, groups: int, each: int, alike: float, shift: float = 0):
+    """Whether a column drifted, one of 14: twice as many groups before as now.
+
+    Args:
+        alike: the share of the variance that lies between groups.
+    """
+    before, now = (
+        alike**0.5 * np.repeat(random.normal(size=count), each)
+        + (1 - alike) ** 0.5 * random.normal(size=count * each)
+        for count in (2 * groups, groups)
+    )
+    edges = bin_edges(before)
+    sides = [bin_numbers(values, edges) for values in (before, now + shift)]
+    effects = [design_effect(np.arange(len(side)) // each, side) for side in sides]
+    counts = [np.bincount(side, minlength=len(edges) + 2) for side in sides]
+    return drift(*counts, ordered=True, alpha=0.05 / 14, effects=tuple(effects)).drifted
+
+
+@pytest.mark.parametrize("alike", [1, 0.3, 0])
+@pytest.mark.parametrize(("groups", "each"), [(5, 400), (30, 150), (100, 50), (400, 12)])
+def test_rows_that_belong_together_raise_no_false_alarm(groups, each, alike):
+    """Counted as independent, 30 households of 150 equal rows drift nearly always."""
+    random = np.random.default_rng([11, groups])
+    alarms = sum(of_groups(random, groups, each, alike) for _ in range(100))
+    assert alarms <= stats.binom.ppf(0.999, 100, 2 * 0.05 / 14)  # two limits
+
+
+@pytest.mark.parametrize(
+    ("groups", "each", "alike", "shift"),
+    [(30, 150, 0, 0.5), (100, 50, 1, 1), (100, 50, 0.3, 1), (400, 12, 0.3, 0.5)],
+)
+def test_rows_that_belong_together_hide_no_large_drift(groups, each, alike, shift):
+    random = np.random.default_rng([12, groups])
+    assert np.mean([of_groups(random, groups, each, alike, shift) for _ in range(30)]) > 0.9
+
+
+def test_how_many_rows_count_as_one():
+    random = np.random.default_rng(13)
+    bins = random.integers(0, 5, 2000)
+    assert design_effect(np.arange(2000), bins) == 1
+    groups = np.repeat(np.arange(2000), 7)
+    assert design_effect(groups, np.repeat(bins, 7)) == pytest.approx(7, rel=0.01)
+    shuffled = random.permutation(14_000)
+    assert design_effect(groups[shuffled], np.repeat(bins, 7)[shuffled]) == pytest.approx(7, 0.01)
+    assert design_effect(groups, random.integers(0, 5, 14_000)) < 1.2
+    assert design_effect([1, 1, 1], [0, 1, 2]) == 3  # one group is one observation
+    assert design_effect([1, 1, 2, 2], [4, 4, 4, 4]) == 2
+    with pytest.raises(ValueError, match="expected one of each"):
+        design_effect([1, 2], [1])
+
+
+@pytest.mark.parametrize("bins", [[0] * 60 + [1] * 60, [0] * 119 + [1], [0] * 90 + [1, 2] * 15])
+def test_two_bins_or_more_have_the_design_effect_of_their_contrasts(bins):
+    """Of two bins it is that of a share, by the between-group variance."""
+    place, groups = np.array(bins), np.arange(120) // 6
+    found = design_effect(groups, place)
+    for one in range(place.max() + 1):
+        inside = (place == one).reshape(20, 6).mean(axis=1)
+        p = inside.mean()
+        if (place == one).mean() >= 0.01:
+            assert found >= inside.var(ddof=1) / 20 / (p * (1 - p) / 120) - 1e-9
+    if place.max() == 1 and place.mean() >= 0.01:
+        assert found == pytest.approx(max(1, inside.var(ddof=1) / 20 / (p * (1 - p) / 120)))
 
 
 @pytest.mark.parametrize("rows", [500, 5_000, 1_000_000])

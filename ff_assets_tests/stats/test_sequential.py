@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import integrate, stats
 
-from ff_assets.stats.sequential import FEWEST, Arm, Effect, arm_of, effect
+from ff_assets.stats.sequential import FEWEST, Arm, Effect, effect
 
 DAYS = 120
 TESTS = 1000
@@ -63,18 +63,7 @@ def test_an_arm_that_varies_more_widens_the_interval_by_what_it_adds():
     assert width(9, 1) > width(1, 1)
 
 
-def test_an_entitys_outcomes_are_summed():
-    arm = arm_of(["x", "y", "x", "z", "x"], [1, 0, 2, 5, 0.5])
-    assert arm == Arm(3, pytest.approx(8.5 / 3), pytest.approx(np.var([3.5, 0, 5], ddof=1)))
-
-
-def test_what_makes_no_arm():
-    with pytest.raises(ValueError, match="needs two"):
-        arm_of(["x", "x"], [1, 2])
-    with pytest.raises(ValueError, match="NaN or infinite"):
-        arm_of(["x", "y"], [1, np.nan])
-    with pytest.raises(ValueError, match="shape"):
-        arm_of(["x", "y"], [1])
+def test_a_number_of_entities_is_planned():
     with pytest.raises(ValueError, match="planned is 0"):
         effect(Arm(50, 0, 1), Arm(50, 0, 1), planned=0)
 

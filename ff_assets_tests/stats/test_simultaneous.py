@@ -57,6 +57,15 @@ def test_what_varies_together_costs_less_than_bonferroni():
     assert same[0] == pytest.approx(stats.norm.ppf(0.975), rel=0.02)
 
 
+def test_what_is_further_out_than_all_draws_is_never_narrower():
+    noise = stats.norm.ppf((np.arange(1000) + 0.5) / 1000)[:, None]
+    reach = [
+        together(np.ones(1), np.ones(1), noise, NORMAL, 0.05 / k).half[0] for k in (49, 51, 99)
+    ]
+    assert reach == sorted(reach)
+    assert reach[-1] == pytest.approx(stats.norm.ppf(1 - 0.025 / 99))
+
+
 @settings(deadline=None, max_examples=100)
 @given(
     st.lists(st.floats(-5, 5), min_size=1, max_size=6),
