@@ -57,8 +57,10 @@ def test_each_gate_that_fails_is_named_and_a_reason_is_kept(store: Registry, tar
         "  why:   signature: it reads 'text' as "
         '{"type": "array", "items": {"type": "string"}}, and version 1 of '
         f"{target} gives string; it lacks the output 'topic' of version 1 of {target}.",
-        "         floor of auc: auc is 0.6000 on test, too few rows or groups for an interval.",
-        "         floor of rmse: there is no rmse_test; its metrics: auc_test.",
+        "         floor of auc: auc is 0.6000 on test, the lower end of its 95% interval 0.5800; "
+        "wanted at least 0.7 there.",
+        "         floor of rmse: there is no rmse_test; its metrics: auc_test, auc_test_high, "
+        "auc_test_low.",
         "         not worse: 0.2 worse than version 1 [0.1, 0.3].",
         '  fix:   promote another version, or give a reason that is kept: --override "..."',
     ]

@@ -67,7 +67,8 @@ class SparkOperation:
 
         The numbers of clusters, the axes of an embedding and the leaves of trees do not.
         """
-        return self.cls.__name__ not in _UNALIGNED and "leafCol" not in self.writes
+        known = {base.__name__ for base in self.cls.__mro__}
+        return known.isdisjoint(_UNALIGNED) and "leafCol" not in self.writes
 
 
 @dataclass(frozen=True)

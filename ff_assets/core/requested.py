@@ -60,8 +60,8 @@ class Part:
         return provenance.attested and self.is_late(provenance)
 
     def is_read(self, provenance: Provenance) -> bool:
-        """Whether a fit behind a value has read rows of the part."""
-        seen = provenance.everywhere.within(self.space, self.rows)
+        """Whether a fit behind a value has read rows of the part, or of later days."""
+        seen = provenance.everywhere.within(self.space, self.rows | self.since)
         return bool(seen) or self.is_stated(provenance)
 
 
@@ -126,7 +126,7 @@ def _division(variant: Variant, scheme: str) -> list[int] | None:
 
 
 def measured_cells(ledger: Ledger, variant: Variant) -> Iterator[str]:
-    """The cells of the split with a metric: train, and those of which no fit has read rows.
+    """The cells of the split with a metric: train, and those that no fit has read, nor later days.
 
     What a pre-trained model has read is as it is attested; everything if nothing is.
     """

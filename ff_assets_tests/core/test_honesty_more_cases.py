@@ -220,6 +220,12 @@ def test_23_cluster_numbers_of_several_fits():
     assert verdict(segments.cross_fit(5), action).code == "UNALIGNED_OOF"
     assert is_clean(verdict(segments, action))
 
+    class Ours(KMeans):
+        """A team's own name for it."""
+
+    ours = stage(Ours, featuresCol="age", predictionCol="segments")
+    assert verdict(ours.cross_fit(5), action).code == "UNALIGNED_OOF"
+
 
 def test_24_oversampling_in_a_stage():
     sampled = stage(mixing_code.Oversampler, inputCols=["age"], outputCols=["segments"])

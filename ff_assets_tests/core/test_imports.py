@@ -163,9 +163,10 @@ def test_loading_starts_no_java_and_no_mlflow(tmp_path: Path):
 
 
 def test_loading_is_quick(tmp_path: Path):
-    """In CPU time, which other processes leave alone.
+    """Most of the time is Dagster's, and Spark's for Python.
 
-    The share of the project itself is what its modules do when others are loaded already.
+    The share of the project itself is what its modules do when others are loaded already. Both are
+    CPU times of one process, so that a busy machine slows both alike.
     """
     done = python(
         """
@@ -185,5 +186,4 @@ def test_loading_is_quick(tmp_path: Path):
     )
     own, total = json.loads(done.stdout)
     print(f"own share {own:.2f} s of {total:.2f} s")
-    assert 0 < own < 0.5
-    assert total < 5
+    assert 0 < own < 0.4 * total

@@ -325,6 +325,7 @@ def test_what_nobody_certifies_is_judged_by_the_same_rules(
         ([external(None), LAST], BY_KEY, ["train", "validation", "test"]),
         ([external(Attested("", until=date(2017, 4, 17))), LAST], BY_TIME, ["train", "validation"]),
         ([one], BY_TIME, ["train"]),
+        ([one.fit_on("train", "test")], BY_TIME, ["train", "validation", "test"]),
     ],
 )
 def test_a_variant_alone_tells_what_is_in_sample(

@@ -275,6 +275,33 @@ def test_a_made_label_comes_back_through_the_rows_that_belong_to_it(
     assert of_deals(told, reads="told", labels=labels).code == "TARGET_PATH"
 
 
+def test_rows_without_a_time_end_what_is_past() -> None:
+    """A deal's lines are of any time, so what they carry of earlier calls may be later ones."""
+    timeless = replace(line, name="entry", key="entry_id", time=None)
+
+    @aggregate(of=deal, to=call)
+    def at_call(won: Any) -> Any:
+        return F.max(won)
+
+    @aggregate(of=call, to=timeless)
+    def at_entry(at_call: Any) -> Any:
+        return F.max(at_call)
+
+    @aggregate(of=timeless, to=deal)
+    def back(worth: Any, at_entry: Any) -> Any:
+        return F.max(worth + at_entry)
+
+    sources = (
+        source(deal, "won", "n", labels=("won",)),
+        source(call, "length"),
+        source(timeless, "worth"),
+    )
+    model = estimator("action", ["back", "n"], label="won")
+    target = Target("t", outputs=["action"], label="won", task="regression")
+    (found,) = check(infer(Project(sources, (at_call, at_entry, back, model), (target,))))
+    assert found.code == "TARGET_PATH"
+
+
 def test_an_aggregate_reads_something_of_the_rows_that_it_sums_up() -> None:
     @aggregate(of=call, to=deal)
     def sized(size: Any) -> Any:

@@ -155,7 +155,8 @@ def plans(draw: st.DrawFn) -> Plan:
             load=load,
             features={name: "double" for name, of in given.items() if of == entity},
             labels=["won"] if declared and entity == basket else [],
-            label_horizon=f"{horizon}d",
+            # A source that is known late and declares no label would tell of outcomes only.
+            label_horizon="0d" if declared and entity != basket else f"{horizon}d",
             version="1",
         )
         for entity in entities
