@@ -22,6 +22,7 @@ from ff_assets.core.honesty import check
 from ff_assets.core.steps import CELLS, Kind, Step
 from ff_assets.core.verdict import refuse
 from ff_assets.engine.execute import Execution, Failed, Finished, Started
+from ff_assets.engine.make import Maker
 from ff_assets.engine.plan import Inventory, Plan, make_plan
 from ff_assets.engine.versions import fingerprint
 from ff_assets.registry import MlflowUnavailable
@@ -125,9 +126,10 @@ class _Run:
             for sentence in hypotheses.state(self._flow, plan.todo):
                 self._context.log.info(sentence)
             register = Registrar(inventory, parent, staging.path)
-            execution = Execution(
+            maker = Maker(
                 plan, self._store, staging, self._spark.session, register, staged, hypotheses
             )
+            execution = Execution(plan, maker)
             yield from self._report(execution, wanted, fingerprints.data_versions)
 
     def _announce(self, plan: Plan) -> None:

@@ -10,7 +10,7 @@ import functools
 import inspect
 import itertools
 import re
-from collections import ChainMap
+from collections import ChainMap, deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -184,10 +184,8 @@ class _Search:
             return False
         self._asked.add(function.__code__)
         returned: list[Any] = []
-        for _ in self._loaded(
-            function.__code__, names_of(function), self._given(function), returned
-        ):
-            pass
+        names, given = names_of(function), self._given(function)
+        deque(self._loaded(function.__code__, names, given, returned), maxlen=0)
         self._asked.discard(function.__code__)
         return bool(returned) and all(value is not UNKNOWN for value in returned)
 

@@ -31,6 +31,7 @@ from ff_assets.core.steps import rows_of
 from ff_assets.engine.columns import stored_columns
 from ff_assets.engine.execute import Execution, Failed
 from ff_assets.engine.flips import Flip, find_flips, flipped
+from ff_assets.engine.make import Maker
 from ff_assets.engine.plan import make_plan
 from ff_assets.engine.store import Store
 from ff_assets.engine.versions import fingerprint, stated_version, upstream
@@ -272,8 +273,8 @@ class _Runs:
                     for i in behind
                 }
             plan = make_plan(flow, wanted, fingerprints, self._store)
-            execution = Execution(plan, self._store, staging, self._spark, _register, staged)
-            for event in execution.run():
+            maker = Maker(plan, self._store, staging, self._spark, _register, staged)
+            for event in Execution(plan, maker).run():
                 if isinstance(event, Failed):
                     raise event.error
         self._seconds[what] = time.monotonic() - began

@@ -4,23 +4,20 @@ What is whole stays, whatever happens to other steps: a failure skips only what 
 """
 
 import graphlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ff_assets.core.instance import Instance
 from ff_assets.core.steps import Kind, Step, rows_of, steps_of
 from ff_assets.engine.fitting import SIDE_BY_SIDE
-from ff_assets.engine.make import Judge, Maker, Records, Register
+from ff_assets.engine.make import Maker, Records
 from ff_assets.engine.measurable import label_source
 from ff_assets.engine.plan import Plan
 from ff_assets.engine.schedule import dependents, heights, reads_within
-from ff_assets.engine.source_checks import StagedSource
-from ff_assets.engine.store import Staging, Store
 
 if TYPE_CHECKING:
-    from pyspark.sql import SparkSession
+    pass
 
 
 @dataclass(frozen=True)
@@ -60,27 +57,12 @@ class Execution:
     """One run of a plan.
 
     Args:
-        spark: gives the run's session; called only if something has to be computed.
-        register: registers a variant, given the fitted models of its estimators and its
-            evaluation's details, whose certificates hold; returns plain values to be recorded.
-        staged: sources that were read before the plan was made, to learn their version.
-        judge: judges the hypotheses of a target, given the effect for each statement; likewise.
-            Needed only if they are among the steps.
+        maker: makes the results of its steps.
     """
 
-    def __init__(
-        self,
-        plan: Plan,
-        store: Store,
-        staging: Staging,
-        spark: Callable[[], "SparkSession"],
-        register: Register,
-        staged: Mapping[Instance, StagedSource],
-        judge: Judge | None = None,
-    ) -> None:
+    def __init__(self, plan: Plan, maker: Maker) -> None:
         self._plan = plan
-        self._spark = spark
-        self._maker = Maker(plan, store, staging, spark, register, staged, judge)
+        self._maker = maker
 
     def run(self) -> Iterator[Event]:
         """Do every step and say so, each step after those it reads.
@@ -135,8 +117,7 @@ class Execution:
             self._close(pool)
             raise
         except BaseException:  # an interrupt
-            if self._plan.needs_spark:
-                self._spark().stop()  # or fits that are under way would go on to their ends
+            self._maker.interrupt()
             pool.shutdown(cancel_futures=True)
             raise
         self._close(pool)

@@ -40,7 +40,12 @@ Records = dict[str, Record]
 class Maker:
     """Makes the results of one run's steps. Threads may ask it for several at a time.
 
-    Args: as for `Execution`.
+    Args:
+        spark: gives the run's session; called only if something has to be computed.
+        register: registers a variant, given the fitted models of its estimators and its
+            evaluation's details, whose certificates hold; returns plain values to be recorded.
+        staged: sources that were read before the plan was made, to learn their version.
+        judge: judges the hypotheses of a target; likewise. Needed only if they are among the steps.
     """
 
     def __init__(
@@ -63,6 +68,11 @@ class Maker:
         self._inventory = Inventory(plan.flow, plan.fingerprints, store)
         self._models = Models(plan, store, staging, spark)
         self._frames = Frames(plan, store, spark, self._models.get)
+
+    def interrupt(self) -> None:
+        """Stop Spark, if it is in use: fits that are under way would go on to their ends."""
+        if self._plan.needs_spark:
+            self._spark().stop()
 
     def close(self) -> None:
         """Give back all frames."""

@@ -17,6 +17,7 @@ from ff_assets.engine.arms import Division
 from ff_assets.engine.execute import Event, Execution, Failed
 from ff_assets.engine.fitting import Models
 from ff_assets.engine.frames import Frames
+from ff_assets.engine.make import Maker
 from ff_assets.engine.parts import Part, Pass, common_schema
 from ff_assets.engine.plan import Plan, make_plan
 from ff_assets.engine.source_checks import StagedSource
@@ -117,7 +118,8 @@ def carried_out(
     Raises:
         FeatureFlowError: a step fails.
     """
-    for event in Execution(plan, store, staging, spark, _no_register, staged).run():
+    maker = Maker(plan, store, staging, spark, _no_register, staged)
+    for event in Execution(plan, maker).run():
         tell(event)
         if isinstance(event, Failed):
             raise event.error

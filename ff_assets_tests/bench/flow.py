@@ -11,6 +11,7 @@ from ff_assets.core.flow import infer
 from ff_assets.core.project import Project
 from ff_assets.core.steps import CELLS, Kind, steps_of
 from ff_assets.engine.execute import Execution, Failed, Finished
+from ff_assets.engine.make import Maker
 from ff_assets.engine.plan import make_plan
 from ff_assets.engine.store import Record, Store
 from ff_assets.engine.versions import fingerprint
@@ -82,7 +83,8 @@ def run(spark: Callable[[], SparkSession], project: Project, store: Store) -> di
     with store.staging() as staging:
         fingerprints, staged = fingerprint(flow, wanted, spark, staging)
         plan = make_plan(flow, wanted, fingerprints, store)
-        for event in Execution(plan, store, staging, spark, _register, staged).run():
+        maker = Maker(plan, store, staging, spark, _register, staged)
+        for event in Execution(plan, maker).run():
             if isinstance(event, Failed):
                 raise event.error
             if isinstance(event, Finished) and event.step.kind is Kind.EVALUATION:
