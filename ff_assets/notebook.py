@@ -12,8 +12,11 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
 from ff_assets.core.cells import CELL, TRAIN
 from ff_assets.core.errors import DefinitionError, LeakError, Location, nearest
+from ff_assets.core.governance import deliver
+from ff_assets.core.leak_refusals import Finding
 from ff_assets.core.project import Project
-from ff_assets.core.reading import Reading, judge, reading_of
+from ff_assets.core.reading import Reading, reading_of
+from ff_assets.core.training_set import judge, judge_alone
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,6 +34,7 @@ def read(
     *,
     variant: str | None = ...,
     cell: str | None = ...,
+    training: bool = ...,
     as_pandas: Literal[False] = ...,
 ) -> "DataFrame": ...
 @overload
@@ -39,6 +43,7 @@ def read(
     *,
     variant: str | None = ...,
     cell: str | None = ...,
+    training: bool = ...,
     as_pandas: Literal[True],
 ) -> "pd.DataFrame": ...
 def read(
@@ -46,6 +51,7 @@ def read(
     *,
     variant: str | None = None,
     cell: str | None = None,
+    training: bool = True,
     as_pandas: bool = False,
 ) -> "DataFrame | pd.DataFrame":
     """A feature as runs have made it, for all rows of its entity or those of a cell.
@@ -58,16 +64,23 @@ def read(
         variant: which one, where several stages provide the feature or something behind it: what
             stands in the brackets of assets and of `ff plan`, such as `tfidf`.
         cell: `train`, `test`, or another cell of the split; all rows if it is left out.
+        training: whether something is going to be fitted on the values, or measured by them. They
+            are refused if they are in sample, made by a fit that has read the labels of the very
+            rows, as predictions on train are; or if a fit behind them has read test. To look at
+            them, False. Labels may be read, and what is to be trained with what is known only to
+            `read_many`.
         as_pandas: give a pandas DataFrame, which has to fit into memory.
 
     Returns:
         The columns of the entity (key, foreign keys, time), the feature, and `cell`.
 
     Raises:
+        LeakError: nothing may be trained on the values; says through which path.
+        PolicyViolation: the project keeps them out of notebooks; says through which path.
         DefinitionError: there is no such feature, variant or cell, or there are several variants.
         DataError: a run has to make the feature first.
     """
-    return _features().read(feature, variant, cell, as_pandas, _caller())
+    return _features().read(feature, variant, cell, training, as_pandas, _caller())
 
 
 def read_many(
@@ -82,13 +95,16 @@ def read_many(
 
     A row finds the features of its entity, and of those that it belongs to, by the keys that the
     spine has. If it has the entity's time as well, or not its key, then aggregates and all that is
-    made from them are computed for the row's own time, from what was strictly before it. Features
-    that belong to a coarser entity are as they are stored, which is how runs read them too.
+    made from them are computed for the row's own time, from what was strictly before it. All else
+    is as it is stored, and null for rows before the time of what they belong to (`as_of` of the
+    household): it was not known yet; labels of that are known `label_horizon` later. What sums up
+    rows of all times is refused for a row that has one. Without a time, all is as runs have it.
 
     Args:
         features: their names; all of one variant.
         spine: a Spark or pandas DataFrame with the keys, and the time, under the entity's names
-            for them; a time is a date where that of the entity is one. Its other columns are
+            for them; a time is a date where that of the entity is one. Its rows are of the finest
+            entity that the features are of, or that it has the time of. Its other columns are
             kept, but for `cell`.
         variant: as for `read`; of several choices all, in any order: `with_length, tfidf`.
         target: that the rows are for. It decides the split, and what counts as the label. Without
@@ -104,7 +120,9 @@ def read_many(
         features are null; a warning counts such rows.
 
     Raises:
-        LeakError: the rows or the features are no training set; says through which path.
+        LeakError: the rows or the features are no training set, or a feature knows later rows
+            than those of the spine; says through which path.
+        PolicyViolation: the project keeps a feature out of notebooks; says through which path.
         DefinitionError: as for `read`; or no target tells what the rows may be used for.
         DataError: the spine lacks a key or time, or a run has to make something first.
     """
@@ -125,7 +143,8 @@ def _features() -> "Features":
 
     spark = SparkResource(spark_config=spark_config())
     project = Project.from_package("ff_assets.flows")
-    return Features(project, Store(Settings.load().store), spark.session)
+    settings = Settings.load()
+    return Features(project, Store(settings.store, settings.kept), spark.session)
 
 
 @dataclass(frozen=True)
@@ -145,6 +164,7 @@ class Features:
         feature: str,
         variant: str | None,
         cell: str | None,
+        training: bool,
         as_pandas: bool,
         location: Location,
     ) -> Any:
@@ -159,6 +179,9 @@ class Features:
                 why=f"{nearest(cell, reading.split.cells)}, of the split `{reading.split.name}`",
                 fix="name one of them, or none for all rows.",
             )
+        deliver(reading, with_rows=True)
+        if training:
+            _doubt(reading, judge_alone(reading, cell))
         rows = read_rows(reading, cell, self.store, self.spark)
         return rows.toPandas() if as_pandas else rows
 
@@ -175,9 +198,10 @@ class Features:
         import pandas as pd
 
         reading = reading_of(self.project, features, variant, target, location)
+        reading = reading.of_rows(spine.columns)
+        deliver(reading, with_rows=False)
         if training:
-            for doubt in judge(reading):
-                _warn(reading, f"{doubt.text} [{doubt.code}]\n{doubt.why}\n{doubt.fix}")
+            _doubt(reading, judge(reading))
         if isinstance(spine, pd.DataFrame):
             return self._of_pandas(reading, spine, training)
         return self._of_spark(reading, spine, training)
@@ -258,6 +282,11 @@ def _lower(names: Iterable[str]) -> set[str]:
 
 def _text(cell: object) -> str | None:
     return cell if isinstance(cell, str) else None
+
+
+def _doubt(reading: Reading, doubts: Iterable[Finding]) -> None:
+    for doubt in doubts:
+        _warn(reading, f"{doubt.text} [{doubt.code}]\n{doubt.why}\n{doubt.fix}")
 
 
 def _warn(reading: Reading, text: str) -> None:

@@ -22,7 +22,9 @@ class Settings:
         home: Folder of everything that is made here and never committed (``FF_HOME``, by default
             ``.ff`` in the project's folder).
         dagster_home: Dagster's instance: run history, schedules (``DAGSTER_HOME``).
-        store: The content-addressed store of features and models.
+        store: The content-addressed store of features and models, which can be computed again.
+        kept: What cannot, on the same file system: predictions, what looks at test rows and A/B
+            tests have found, what drift is held against.
         mlflow_tracking_uri: Address of the MLflow tracking server or database
             (``MLFLOW_TRACKING_URI``).
         mlflow_artifacts: Folder of MLflow's artifacts, for a database that has no server.
@@ -33,6 +35,7 @@ class Settings:
     home: Path
     dagster_home: Path
     store: Path
+    kept: Path
     mlflow_tracking_uri: str
     mlflow_artifacts: Path
     data: Path
@@ -46,6 +49,7 @@ class Settings:
             home=home,
             dagster_home=_folder("DAGSTER_HOME", home / "dagster"),
             store=home / "store",
+            kept=home / "kept",
             mlflow_tracking_uri=os.environ.get("MLFLOW_TRACKING_URI")
             or f"sqlite:///{home}/mlflow/mlflow.db",
             mlflow_artifacts=home / "mlflow" / "artifacts",
@@ -66,6 +70,7 @@ class Settings:
         for folder in (
             self.dagster_home,
             self.store,
+            self.kept,
             self.mlflow_artifacts,
             self.data,
             self.java,

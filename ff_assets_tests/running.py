@@ -87,7 +87,12 @@ class Home:
 
     @property
     def store(self) -> Store:
-        return Store(self.store_root)
+        return Store(self.store_root, self.kept)
+
+    @property
+    def kept(self) -> Path:
+        """What outlives the store."""
+        return self.store_root.parent / "kept"
 
     @property
     def tracking_uri(self) -> str:
@@ -137,6 +142,7 @@ class Home:
             home=self.store_root.parent,
             dagster_home=self.mlflow,
             store=self.store_root,
+            kept=self.kept,
             mlflow_tracking_uri=tracking_uri or self.tracking_uri,
             mlflow_artifacts=self.mlflow / "artifacts",
             data=self.store_root.parent,

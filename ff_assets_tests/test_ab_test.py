@@ -22,6 +22,7 @@ from ff_assets.engine.arms import Division, arm_column
 from ff_assets.engine.experiment import Experiment, Looked
 from ff_assets.engine.outcomes import Outcomes
 from ff_assets.engine.predict import Predicted, Prediction
+from ff_assets.engine.score import Scorer
 from ff_assets.registry.runs import MlflowRuns
 from ff_assets.registry.serving import behind
 from ff_assets.stats.sequential import effect
@@ -155,11 +156,10 @@ def predict_at(home: Home, project: Project, spark: SparkSession, at: datetime) 
         for name, alias in test.aliases.items():
             found = behind(runs, "sentiment", alias)
             assert found is not None
-            parts.append(part(variants, found, alias, staging.path, name))
+            parts.append(part(variants, found, staging.path, name))
         division = Division.of(test, "sentiment", variants[0].entity)
-        return Prediction(
-            flow, parts, division, at, home.store, staging, lambda: spark, lambda _: None
-        ).run()
+        scorer = Scorer(flow, parts, division, home.store, staging, lambda: spark, lambda _: None)
+        return Prediction(scorer, at).run()
 
 
 def write_outcomes(path: Path, rows: Iterable[tuple[Any, ...]]) -> None:

@@ -3,16 +3,21 @@
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import pytest
+from yaml import safe_load
 
+from ff_assets.assets.build import build_definitions
 from ff_assets.assets.jobs import predict_jobs
 from ff_assets.assets.resources import MlflowResource
 from ff_assets.assets.sensors import alias_sensor
 from ff_assets.core.flow import infer
+from ff_assets.settings import PROJECT_ROOT, Settings
 from ff_assets_tests.projects import reviews, sentiment_target, small_project
 from ff_assets_tests.registries import Registry, sqlite
+from ff_assets_tests.test_ab_test import ab_test, purchases
 
 pytestmark = pytest.mark.xdist_group("promotion")
 
@@ -31,8 +36,8 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
 class Sensor:
     """The sensor as Dagster's daemon runs it, with a cursor that it keeps."""
 
-    def __init__(self, store: Registry, uri: str | None = None) -> None:
-        target = replace(sentiment_target(), name="moving")
+    def __init__(self, store: Registry, uri: str | None = None, **declared: Any) -> None:
+        target = replace(sentiment_target(), name="moving", **declared)
         flow = infer(small_project(reviews(Path("nowhere")), target=target))
         jobs = predict_jobs(flow)
         artifacts = None if store.artifacts is None else str(store.artifacts)
@@ -54,6 +59,7 @@ class Sensor:
         if keep:
             self.cursor = done.cursor
         self.said = done.skip_message or ""
+        self.tags = [request.tags for request in done.run_requests or []]
         return {str(request.job_name): request.run_key for request in done.run_requests or []}
 
 
@@ -84,6 +90,35 @@ def test_what_is_there_at_first_is_remembered_and_what_moves_predicts(
     assert sensor.tick() == {}
     store.client.delete_registered_model_alias("moving", "staging")
     assert sensor.tick() == {}, "nothing is behind it any more"
+
+
+def test_a_target_in_a_test_predicts_for_the_test_once(store: Registry, sensor: Sensor) -> None:
+    sensor = Sensor(store, ab_test=ab_test(purchases(Path("nowhere"))))
+    sensor.tick()
+    move(store, "production", 2)
+    move(store, "staging", 1)
+    assert set(sensor.tick()) == {"moving_predict_ab_test"}
+
+
+def test_a_prediction_that_fails_is_launched_again_and_one_by_hand_is_not(
+    store: Registry, sensor: Sensor, tmp_path: Path
+) -> None:
+    sensor.tick()
+    move(store, "production", 2)
+    sensor.tick()
+    (tags,) = sensor.tags
+    yaml = safe_load((PROJECT_ROOT / "dagster.yaml").read_text())
+    target = replace(sentiment_target(), name="moving")
+    project = small_project(reviews(Path("nowhere")), target=target)
+    unreachable = replace(Settings.load(), mlflow_tracking_uri="http://127.0.0.1:9")
+    job = build_definitions(project, unreachable).resolve_job_def(PRODUCTION)
+    with dg.DagsterInstance.local_temp(str(tmp_path), overrides=yaml) as instance:
+        for given, again in ((tags, "true"), ({}, "false")):
+            ran = job.execute_in_process(instance=instance, raise_on_error=False, tags=given)
+            assert not ran.success
+            run = instance.get_run_by_id(ran.run_id)
+            assert run is not None
+            assert run.tags["dagster/will_retry"] == again
 
 
 def test_a_tick_that_is_repeated_asks_for_the_same_run_and_a_rollback_for_another(

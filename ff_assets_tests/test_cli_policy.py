@@ -16,7 +16,7 @@ FLOW = textwrap.dedent(
 
     from ff_assets import Entity, Governance, Source, Target, stage
 
-    governance = Governance(deny={"pii": ["predictions/*"]})
+    governance = Governance(deny={"pii": ["predictions/*", "notebooks/*"]})
     review = Entity("review", key="review_id")
     reviews = Source(
         "reviews",
@@ -64,7 +64,7 @@ def permitted(fork: Fork) -> Fork:
 def test_loading_refuses_what_is_denied_and_policy_explains_it(denied: Fork) -> None:
     checked = denied.ff("check")
     assert checked.code == 1
-    assert "PolicyViolation: `pii` would reach predictions/mood/staging" in checked.err
+    assert "PolicyViolation: `pii` would reach predictions/mood/production" in checked.err
     assert "path: reviews.text -> tokens -> vector -> sentiment -> predictions/" in checked.err
 
     shown = denied.ff("policy")
@@ -72,10 +72,10 @@ def test_loading_refuses_what_is_denied_and_policy_explains_it(denied: Fork) -> 
     assert "path: reviews.text -> tokens -> vector -> sentiment -> predictions/" in shown.out
     told = denied.ff("policy", "--json")
     assert told.code == 1
-    assert told.json["deny"] == {"pii": ["predictions/*"]}
+    assert told.json["deny"] == {"pii": ["predictions/*", "notebooks/*"]}
     assert [each["asset"] for each in told.json["denied"]] == [
-        "predictions/mood/staging",
         "predictions/mood/production",
+        "predictions/mood/staging",
     ]
 
     of_target = denied.ff("policy", "mood")
@@ -99,6 +99,8 @@ def test_a_tag_that_ends_is_shown_with_its_reason(permitted: Fork) -> None:
     assert [end["because"] for end in told["ended"]] == ["words are hashed to 32 numbers"]
     (told,) = permitted.ff("policy", "tokens", "--json").json["reached"]
     assert told["paths"] == {"pii": ["reviews.text", "tokens"]}
+    assert (told["denied"], told["kept_out"]) == ([], ["pii"])
+    assert "kept out of notebooks for pii: reviews.text, tokens" in permitted.ff("policy").out
     assert not permitted.java_was_started
 
 

@@ -13,8 +13,10 @@ from pyspark.ml.feature import VectorAssembler
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from ff_assets import Entity, Source, Target, feature, stage
+from ff_assets import ABTest, Entity, Source, Target, feature, stage
+from ff_assets.core.ab_test import AB_TEST
 from ff_assets.core.project import Project
+from ff_assets.engine.store import REFERENCES
 from ff_assets_tests.running import Home, Ran
 from ff_assets_tests.test_predictions import put
 
@@ -70,7 +72,7 @@ def asked(query: Column) -> Column:
     return F.length(query).cast("double")
 
 
-def project(rows: list[Row]) -> Project:
+def project(rows: list[Row], **declared: Any) -> Project:
     def score(spark: SparkSession) -> DataFrame:
         return spark.createDataFrame(rows, SCHEMA)
 
@@ -104,7 +106,9 @@ def project(rows: list[Row]) -> Project:
     return Project(
         sources=(source,),
         stages=(known_seconds, on_phone, asked, vector, model),
-        targets=(Target("bought", outputs=["will_buy"], label="bought", task="binary"),),
+        targets=(
+            Target("bought", outputs=["will_buy"], label="bought", task="binary", **declared),
+        ),
     )
 
 
@@ -142,7 +146,7 @@ class Fitted:
     @property
     def references(self) -> Path:
         """The folder of what versions are held against."""
-        return self.home.store.note_path("references", "").parent
+        return self.home.store.note_path(REFERENCES, "").parent
 
     def score(self, rows: list[Row]) -> Ran:
         ran = self.home.predict(project(rows), "bought")
@@ -228,6 +232,32 @@ def test_many_rows_of_a_few_visitors_are_few_observations(fitted: Fitted) -> Non
     # ten visitors are here and there as luck has it; as 2,000 rows they would be a drift
     for told in (features, predictions):
         assert max(row["rows elsewhere"] for row in told.table.values()) > 0.15
+
+
+def test_in_a_test_the_rows_of_each_arm_are_held_against_its_model(fitted: Fitted) -> None:
+    outcomes = Source("pages", visitor, load, {"seen": "double"})
+    test = ABTest(
+        "production", "staging", share=0.3, outcomes=outcomes, measure="seen", planned=1000
+    )
+    rows = [(key, of, 5.0, *rest) for key, of, _, *rest in visits(900, 21)]
+    version = int(fitted.home.client.get_registered_model("bought").aliases["staging"])
+    put(fitted.home, "bought", "production", version)
+    ran = fitted.home.predict(project(rows, ab_test=test), "bought", AB_TEST)
+    assert ran.success, ran.failure
+    made = ran.assets["predictions/bought/ab_test"][""]
+
+    assert made["rows_control"] + made["rows_treatment"] == 900
+    assert made["rows_control"] > made["rows_treatment"] > 200
+    key = dg.AssetKey(["predictions", "bought", AB_TEST])
+    for arm in ("control", "treatment"):
+        features, predictions = (
+            Checked.of(fitted.home, f"{name}_{arm}", key)
+            for name in ("drift_of_features", "drift_of_predictions")
+        )
+        assert features.told.startswith("1 of 4 features drifted; most: pages, PSI ")
+        assert features.table["pages"]["rows now"] == made[f"rows_{arm}"]
+        assert predictions.table["probability"]["rows now"] == made[f"rows_{arm}"]
+        assert made[f"drift_{arm}"] == f"{features.told}; {predictions.told}"
 
 
 def test_a_few_rows_tell_little_and_none_tells_nothing(fitted: Fitted) -> None:

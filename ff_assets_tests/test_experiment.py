@@ -20,8 +20,15 @@ from ff_assets_tests.running import Home
 from ff_assets_tests.test_ab_test import ab_test, purchases
 
 
-def served(*pairs: tuple[int, int]) -> Exposures:
-    """Exposures by versions of control and treatment, one day after the other."""
+def served(*pairs: tuple[int, int], again: tuple[int, int] | None = None) -> Exposures:
+    """Exposures by versions of control and treatment, one day after the other.
+
+    Args:
+        again: the number of a day, and that on which its predictions were used again.
+    """
+    used = []
+    if again is not None:
+        used = [(datetime(2026, 7, again[1], 9, tzinfo=UTC), Path(f"day={again[0]}"))]
     return Exposures.among(
         {
             Path(f"day={day}"): Record(
@@ -38,7 +45,8 @@ def served(*pairs: tuple[int, int]) -> Exposures:
                 },
             )
             for day, pair in enumerate(pairs, 1)
-        }
+        },
+        used,
     )
 
 
@@ -53,6 +61,11 @@ def test_the_versions_of_the_arms() -> None:
     assert promoted.end is not None
     assert promoted.resumed is not None
     assert (promoted.end.day, promoted.resumed.day) == (2, 3)
+
+    assert served((4, 4), (4, 5)).end is None
+    back = served((4, 4), (4, 5), again=(1, 3))
+    assert back.end is not None
+    assert (back.end.day, back.days) == (3, ["2026-07-02"])
 
 
 def test_versions_that_make_an_effect_doubtful(home: Home, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Features of a run, read by name as in a notebook."""
 
+from dataclasses import replace
 from typing import Any
 
 import pandas as pd
@@ -8,7 +9,14 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from ff_assets import feature
-from ff_assets.core.errors import DataError, DefinitionError, LeakError, Location
+from ff_assets.core.errors import (
+    DataError,
+    DefinitionError,
+    LeakError,
+    Location,
+    PolicyViolation,
+)
+from ff_assets.core.policy import Governance
 from ff_assets.core.project import Project
 from ff_assets.notebook import Features
 from ff_assets_tests.projects import review, sentiment_stage, small_project
@@ -31,9 +39,14 @@ def features(whole: WholeRun, spark: SparkSession) -> Features:
 
 
 def read(
-    features: Features, name: str, variant: str | None = None, cell: str | None = None
+    features: Features,
+    name: str,
+    variant: str | None = None,
+    cell: str | None = None,
+    *,
+    training: bool = True,
 ) -> DataFrame:
-    return features.read(name, variant, cell, False, HERE)
+    return features.read(name, variant, cell, training, False, HERE)
 
 
 def read_many(features: Features, names: list[str], spine: Any, **how: Any) -> Any:
@@ -47,7 +60,7 @@ def test_a_stored_feature_is_read_as_it_is_of_a_cell(
     variant = next(v for v in whole.flow.variants if v.label == "tfidf")
     stored = whole.stored(spark, variant)
     for cell in ("train", "test", None):
-        rows = read(features, "sentiment", "sentiment[tfidf]", cell)
+        rows = read(features, "sentiment", "sentiment[tfidf]", cell, training=cell == "test")
         assert rows.columns == ["review_id", "sentiment", "cell"]
         keys = {k for k in whole.rows if cell in (None, whole.cell_of(k))}
         found = rows.collect()
@@ -61,7 +74,7 @@ def test_a_stored_feature_is_read_as_it_is_of_a_cell(
 def test_variants_differ_and_views_are_computed(features: Features, whole: WholeRun) -> None:
     tfidf, hashes = (read(features, "signals", v).head() for v in ("tfidf", "hashed"))
     assert tfidf["signals"].size != hashes["signals"].size == 33
-    found = features.read("marks", None, None, True, HERE)
+    found = features.read("marks", None, None, True, True, HERE)
     assert isinstance(found, pd.DataFrame)
     assert dict(zip(found["review_id"], found["marks"], strict=True)) == {
         key: row["text"].count("!") for key, row in whole.rows.items()
@@ -88,7 +101,7 @@ def test_what_no_run_has_made_is_not_made_by_reading(features: Features, whole: 
     changed = {"sentiment": sentiment_stage(reg_param=0.5)}
     other = small_project(whole.project.sources[0], replaced=changed)
     with pytest.raises(DataError, match=r"(?s)models/sentiment.+ff run sentiment"):
-        read(Features(other, features.store, features.spark), "sentiment")
+        read(Features(other, features.store, features.spark), "sentiment", cell="test")
     assert sorted(features.store.root.rglob("_record.json")) == before
 
 
@@ -124,6 +137,40 @@ def test_what_saw_the_labels_of_its_rows_is_refused(features: Features) -> None:
     assert "`severity[tfidf]`, which has seen the labels of the same rows" in str(refused.value)
     shown = read_many(features, ["severity"], train, variant="tfidf", training=False)
     assert shown.where("severity is null").count() == 0
+
+
+@pytest.mark.parametrize("cell", ["train", None])
+def test_a_prediction_on_the_rows_of_its_fit_is_for_looking_only(
+    features: Features, cell: str | None
+) -> None:
+    with pytest.raises(LeakError) as refused:
+        read(features, "severity", "tfidf", cell)
+    assert refused.value.code == "IN_SAMPLE"
+    assert "`severity[tfidf]` was fitted on the labels of the same rows" in str(refused.value)
+    assert "notebook:1" in str(refused.value)
+    assert read(features, "severity", "tfidf", cell, training=False).head() is not None
+    assert read(features, "severity", "tfidf", "test").head() is not None
+
+
+def test_what_the_policy_keeps_out_of_notebooks_is_not_read(
+    features: Features, whole: WholeRun
+) -> None:
+    (given,) = whole.project.sources
+    project = replace(
+        whole.project,
+        sources=(replace(given, sensitivity={"text": ["pii"], "review_id": ["pseudonym"]}),),
+        governance=Governance(deny={"pii": ["notebooks/*_vector"], "pseudonym": ["notebooks/*"]}),
+    )
+    governed = Features(project, features.store, features.spark)
+    spine = pd.DataFrame({"review_id": [5]})
+    with pytest.raises(PolicyViolation) as refused:
+        read_many(governed, ["text_vector"], spine, variant="tfidf", training=False)
+    assert "path: reviews.text -> tokens" in str(refused.value)
+    assert "-> notebooks/text_vector" in str(refused.value)
+    # The rows are the notebook's own, or they are given with their key.
+    assert len(read_many(governed, ["marks"], spine, training=False)) == 1
+    with pytest.raises(PolicyViolation, match="`pseudonym` would reach notebooks/marks"):
+        read(governed, "marks", cell="test")
 
 
 def test_unknown_keys_are_null_and_counted(features: Features) -> None:

@@ -12,7 +12,7 @@ from pyspark.sql import functions as F
 from ff_assets import Hypothesis, Source, Target, stage
 from ff_assets.cli import main
 from ff_assets.core.conclusion import Effect, Verdict
-from ff_assets.core.hypothesis import Question
+from ff_assets.core.hypothesis import Question, share_of_error
 from ff_assets.core.project import Project
 from ff_assets.registry.hypotheses import (
     Book,
@@ -133,7 +133,7 @@ def test_a_verdict_has_the_numbers_and_the_versions_and_fails_no_run(place: Plac
         "“size tells more than income” is invalidated: the gain in auc of by_size against "
         in (shown["in_words"])
     )
-    assert "intervals of 2 questions hold together in 95%" in shown["in_words"]
+    assert "the interval may miss in 1.7%, so that all" in shown["in_words"]
 
     (judgement,) = size.judgements
     evaluation = place.ran.assets["evaluations/wealthy__by_size_evaluation"][""]
@@ -143,8 +143,7 @@ def test_a_verdict_has_the_numbers_and_the_versions_and_fails_no_run(place: Plac
     leaderboard = place.ran.assets["leaderboards/wealthy_leaderboard"][""]["comparison"]
     row = next(r for r in leaderboard["variants"] if r["variant"] == "wealthy[by_size]")
     assert judgement.effect.value == pytest.approx(row["difference"]["value"])
-    # Of two hypotheses each interval is narrower than of all three pairs of variants.
-    assert row["difference"]["low"] < judgement.effect.low < judgement.effect.value
+    assert judgement.effect.low < judgement.effect.value < judgement.effect.high
 
 
 def test_the_same_again_adds_nothing(place: Place) -> None:
@@ -167,21 +166,24 @@ def test_an_edit_after_the_run_is_another_hypothesis_and_confirms_nothing(place:
     assert new.judgements[0].says == Verdict.VALIDATED
     assert new.judgements[0].sentence.endswith("Stated before, it would have been validated.")
 
-    # And back: it is the one that it was, with its verdict.
+    # And back: it is the one that it was, with its verdict, whatever was asked since.
     back = place.home.run(project(INCOME, SIZE))
     assert back.success, back.failure
     old, new = place.told(SIZE.statement)
     assert (old.replaced_by, new.replaced_by) == ("", old.statement.key)
-    # What the edit asked of the same rows remains asked.
-    assert [each.effect.questions for each in old.judgements] == [2, 3]
+    assert [each.effect.questions for each in old.judgements] == [2]
+    assert new.judgements[0].effect.share == share_of_error(2, 1)
 
 
 def test_who_tunes_and_runs_again_has_asked_once_more(place: Place) -> None:
-    """With fewer hypotheses declared, too: the interval gets wider, and the sentence says why."""
+    """With fewer hypotheses declared, too: the interval is wider, and the sentence says why."""
     ran = place.home.run(project(INCOME, iterations=4))
     assert ran.success, ran.failure
     (income,) = place.told(INCOME.statement)
-    assert [each.effect.questions for each in income.judgements] == [2, 3, 4]
+    first, second = (each.effect for each in income.judgements)
+    assert (first.questions, second.questions) == (2, 4)
+    assert (first.share, second.share) == (share_of_error(0, 2), share_of_error(3, 1))
+    assert "4 so far, misses in at most 5%" in income.judgements[-1].sentence
     told = "It is the 2nd verdict on these rows, each on other predictions."
     assert income.judgements[-1].sentence.endswith(told)
     assert ran.assets[ASSET][""]["in_words"] == income.judgements[-1].sentence
@@ -191,6 +193,7 @@ def test_who_tunes_and_runs_again_has_asked_once_more(place: Place) -> None:
     assert back.success, back.failure
     (income,) = place.told(INCOME.statement)
     assert income.judgements[-1].question == income.judgements[0].question
+    assert income.judgements[-1].effect == first
     assert back.assets[ASSET][""]["in_words"] == income.judgements[-1].sentence
 
 
@@ -201,12 +204,9 @@ def test_the_record_outlives_the_store(place: Place, new_home: Callable[[], Home
     assert ran.success, ran.failure
     (income,), (noise,) = place.told(INCOME.statement), place.told(late.statement)
     assert income.statement.known == ""
-    # More is asked of the same rows, so the interval is wider: a further verdict.
     assert {each.verdict for each in income.judgements} == {Verdict.VALIDATED}
-    first, *_, latest = (each.effect for each in income.judgements)
-    assert first.value == latest.value
-    assert latest.low < first.low
-    assert latest.questions == 5
+    assert income.judgements[-1].effect == income.judgements[0].effect
+    assert noise.judgements[0].effect.questions == 5
     assert noise.statement.known == "both variants had been registered"
     assert noise.verdict == Verdict.EXPLORATORY
     assert noise.judgements[0].says == Verdict.INVALIDATED
@@ -239,10 +239,14 @@ def test_it_is_searched_without_the_declarations(
     assert "no hypothesis on record is like that" in ff(capsys, "--text", "poverty")
     assert "nearest existing names: wealthy" in ff(capsys, "wealthi")
 
-    # An entry that somebody deletes in MLflow is missed.
+    # An entry that somebody deletes in MLflow is missed, and what was asked remains asked.
+    (income,) = place.told(INCOME.statement)
+    asked = replace(income.judgements[0].question, hypothesis="another")
+    before = place.book.allowances([asked])
     client = place.home.client
     client.delete_model_version("wealthy.hypotheses", "1")
     assert place.book.damaged == (1,)
+    assert place.book.allowances([asked])[asked].share < before[asked].share
     assert "deleted or edited in MLflow: entry 1 of wealthy.hypotheses" in ff(capsys)
 
 
@@ -255,7 +259,7 @@ STATEMENT = Statement("one", CONTENT, "t[b]", "t[a]", "ann", "2026-07-01", "")
 
 def judgement(fingerprint: str, verdict: Verdict, key: str = "one") -> Judgement:
     """A verdict on predictions, and by code, that have this fingerprint; on the same data."""
-    effect = Effect("auc", 0.8, 0.7, 0.1, 0.0, 0.2, 0.95, 1, 100, 100, None, "DeLong")
+    effect = Effect("auc", 0.8, 0.7, 0.1, 0.0, 0.2, 0.95, 0.5, 1, 100, 100, None, "DeLong")
     asked = Question(key, fingerprint, "data")
     return Judgement(asked, fingerprint, verdict, verdict, effect, "it is so.", {}, "2026-07-02")
 
@@ -282,17 +286,24 @@ def test_a_statement_stands_for_what_was_said_last() -> None:
 
 
 def test_what_was_ever_asked_of_the_data_is_counted() -> None:
-    """Deleting a hypothesis, tuning a stage, and deleting an entry do not make fewer."""
-    nineteen = [
-        replace(STATEMENT, key=str(n), content={**CONTENT, "statement": n}) for n in range(19)
-    ]
+    """Declaring a hypothesis no more, tuning a stage, and deleting an entry do not make fewer."""
+    gone = replace(STATEMENT, key="gone", content={**CONTENT, "statement": "b helps"})
     tried = [judgement(predictions, Verdict.UNDECIDED) for predictions in ("1", "2")]
-    book = Book("t", fold([STATEMENT, *nineteen, *tried]), damaged=(9,))
-    same, other = (Question("one", predictions, "data") for predictions in ("2", "3"))
-    assert [book.questions([each]) for each in (same, other)] == [22, 23]
+    tried.append(judgement("3", Verdict.UNDECIDED, "gone"))
+    book = Book("t", fold([STATEMENT, gone, *tried]), damaged=(9,))
+    same, other, third = (Question("one", predictions, "data") for predictions in ("2", "4", "5"))
+    assert book.allowances([same, other, third]) == {
+        same: (1, 0.5),  # what it had
+        other: (6, share_of_error(4, 2)),
+        third: (6, share_of_error(4, 2)),
+    }
     assert [book.told[0].asked(each) for each in (same, other)] == [2, 3]
-    fresh = Question("one", "3", "new data")
-    assert (book.questions([fresh]), book.told[0].asked(fresh)) == (21, 1)
+    orphans = frozenset([Question("deleted", "1", "data"), Question("deleted", "2", "old data")])
+    more = replace(book, unstated=orphans).allowances([other])
+    assert more == {other: (6, share_of_error(5, 1))}
+    fresh = Question("one", "4", "new data")
+    assert book.allowances([fresh]) == {fresh: (2, share_of_error(1, 1))}
+    assert book.told[0].asked(fresh) == 1
 
 
 def test_the_latest_verdict_is_on_what_was_there_in_the_latest_run() -> None:
@@ -300,7 +311,5 @@ def test_the_latest_verdict_is_on_what_was_there_in_the_latest_run() -> None:
     (told,) = fold([STATEMENT, first, second, second, first])
     assert told.judgements == (first, second, first)
     assert told.verdict == Verdict.UNDECIDED
-    wider = replace(first, effect=replace(first.effect, questions=2))
-    assert told.stands("1", 1) == first
-    assert told.stands("1", 2) is None
-    assert fold([STATEMENT, first, wider])[0].judgements == (first, wider)
+    assert told.stands("1") == first
+    assert told.stands("2") is None

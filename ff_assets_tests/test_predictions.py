@@ -202,7 +202,7 @@ def test_killed_before_it_publishes_it_leaves_nothing_that_looks_finished(
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)  # Spark's JVM
     assert any((store / "staging").glob("run-*/*/data/_SUCCESS")), "it was killed too early"
-    assert not (store / "predictions" / "sentiment" / "production").exists()
+    assert not (whole.home.kept / "predictions" / "sentiment" / "production").exists()
 
     ran = whole.home.predict(whole.project, "sentiment", "production")
     made = only(ran, "predictions/sentiment/production")

@@ -195,12 +195,12 @@ BAD = {
 @pytest.mark.parametrize("name", BAD)
 def test_bad_rows_are_refused(fitted: Fitted, name: str) -> None:
     rows, words = BAD[name]
-    before = sorted(fitted.home.store_root.glob("predictions/**/_record.json"))
+    before = sorted(fitted.home.kept.glob("predictions/**/_record.json"))
     ran = fitted.score([*again(), *rows])
 
     assert not ran.success
     assert words in ran.failure
-    assert sorted(fitted.home.store_root.glob("predictions/**/_record.json")) == before
+    assert sorted(fitted.home.kept.glob("predictions/**/_record.json")) == before
 
 
 def test_rows_of_a_loader_are_replayed_if_it_still_gives_them(fitted: Fitted) -> None:

@@ -2,11 +2,13 @@
 
 import json
 import multiprocessing
+import shutil
 from pathlib import Path
 
 import pytest
 
-from ff_assets.engine.store import Record, Staging, Store, StoreError
+from ff_assets.engine.journal import append
+from ff_assets.engine.store import REFERENCES, STATED, Record, Staging, Store, StoreError
 
 
 def write(staging: Staging, content: str) -> Path:
@@ -109,3 +111,21 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
         staging.add_model(write(staging, "weights"), Record("f00d", 1.0))
     assert str(tmp_path) in caught.value.what
     assert "FF_HOME" in caught.value.fix
+
+
+def test_what_cannot_be_computed_again_outlives_the_store(tmp_path: Path) -> None:
+    store = Store(tmp_path / "store", tmp_path / "kept")
+    for kind in (STATED, REFERENCES, "evaluations"):
+        store.add_note(kind, Record("f00d", 0.0))
+    append(store.ledger("reads/one"), {"variant": "a"})
+    path = store.predictions_path("sentiment", "production", 3) / "data=1" / "day=2026-07-01"
+    with store.staging() as staging:
+        written = staging.directory()
+        written.mkdir()
+        staging.add_predictions(written, path, Record("beef", 0.0, rows=1))
+
+    shutil.rmtree(store.root)
+    assert store.note("evaluations", "f00d") is None
+    assert all(store.note(kind, "f00d") for kind in (STATED, REFERENCES))
+    assert store.predictions(path) is not None
+    assert append(store.ledger("reads/one"), {"variant": "b"})[0] == '{"variant": "a"}'

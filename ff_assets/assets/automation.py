@@ -19,6 +19,10 @@ import dagster as dg
 
 SENSOR_NAME = "automation"
 
+# What starts by itself and fails is launched anew, by Dagster's own daemon, where the instance
+# allows it (`run_retries` in dagster.yaml). A run of somebody who looks at it is not.
+RETRIED = {"dagster/max_retries": "2"}
+
 # What changed while a run went on must not be forgotten when it ends, as `since_last_handled` does:
 # the run may have read what was there before.
 _ONCE = dg.AutomationCondition.newly_requested() | dg.AutomationCondition.initial_evaluation()
@@ -40,6 +44,7 @@ def automation_sensor() -> dg.AutomationConditionSensorDefinition:
         SENSOR_NAME,
         target=dg.AssetSelection.all(),
         default_status=dg.DefaultSensorStatus.STOPPED,
+        run_tags=RETRIED,
         description="Fits, evaluates, registers and predicts anew, in one run, whatever stands on "
         "data of which another version was observed, or on code that has changed. It needs the "
         "schedule that observes. Turning it on launches nothing.",

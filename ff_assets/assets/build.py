@@ -75,7 +75,7 @@ def resources(settings: Settings) -> dict[str, dg.ConfigurableResource[Any]]:
             artifact_root=str(settings.mlflow_artifacts),
             experiment="ff_assets",
         ),
-        "store": StoreResource(root=str(settings.store)),
+        "store": StoreResource(root=str(settings.store), kept=str(settings.kept)),
     }
 
 

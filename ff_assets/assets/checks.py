@@ -4,12 +4,15 @@ They warn and never block. What they say was counted when the rows were scored a
 of the predictions, so predictions that are reused have the same checks, and need no Spark.
 """
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import dagster as dg
 
 from ff_assets.assets.pictures import drift_picture
+from ff_assets.core.assignment import of_arm
+from ff_assets.engine.arms import by_arm
 from ff_assets.engine.drift import Drifted, compare
 from ff_assets.engine.predict import Predicted
 from ff_assets.stats.drift import DISTANCE_LIMIT, PSI_LIMIT
@@ -28,16 +31,17 @@ _PICTURED = 4
 _WIDTH = 40  # characters of a value
 
 
-def drift_checks(key: dg.AssetKey) -> list[dg.AssetCheckSpec]:
-    """The checks on the predictions of an alias."""
+def drift_checks(key: dg.AssetKey, arms: Iterable[str]) -> list[dg.AssetCheckSpec]:
+    """The checks on predictions, for the model of each arm; of no arm for those of an alias."""
     return [
         dg.AssetCheckSpec(
-            name,
+            of_arm(name, arm),
             asset=key,
-            description=f"Compares the {called} with {reference}, as they were when the model "
-            f"first predicted. Warns if a PSI is surely above {PSI_LIMIT:g}, or more than "
-            f"{DISTANCE_LIMIT:.0%} of the rows surely lie elsewhere.",
+            description=f"Compares the {called}{f' of the {arm}' if arm else ''} with {reference}, "
+            "as they were when the model first predicted. Warns if a PSI is surely above "
+            f"{PSI_LIMIT:g}, or more than {DISTANCE_LIMIT:.0%} of the rows surely lie elsewhere.",
         )
+        for arm in arms
         for name, (_, called, reference) in _CHECKS.items()
     ]
 
@@ -45,28 +49,29 @@ def drift_checks(key: dg.AssetKey) -> list[dg.AssetCheckSpec]:
 def nothing_predicted(
     key: dg.AssetKey, selected: Collection[dg.AssetCheckKey]
 ) -> Iterator[dg.AssetCheckResult]:
-    """The results of the checks that are selected where an alias has no model."""
-    for name in _CHECKS:
-        if dg.AssetCheckKey(key, name) in selected:
-            yield dg.AssetCheckResult(
-                asset_key=key,
-                check_name=name,
-                passed=True,
-                severity=dg.AssetCheckSeverity.WARN,
-                description="nothing was predicted, so there is nothing to compare",
-            )
+    """The results of the checks that are selected where there is no model."""
+    for check in sorted(each for each in selected if each.asset_key == key):
+        yield dg.AssetCheckResult(
+            asset_key=key,
+            check_name=check.name,
+            passed=True,
+            severity=dg.AssetCheckSeverity.WARN,
+            description="nothing was predicted, so there is nothing to compare",
+        )
 
 
 @dataclass(frozen=True)
 class DriftChecks:
-    """What the checks say of predictions.
+    """What the checks say of the predictions of one model.
 
     Args:
         predicted: the predictions.
+        arm: of the model.
         hidden: columns of which no value is shown, as they are sensitive.
     """
 
     predicted: Predicted
+    arm: str
     hidden: Collection[str]
 
     def results(
@@ -78,7 +83,7 @@ class DriftChecks:
             key: of the predictions.
         """
         for name in _CHECKS:
-            if dg.AssetCheckKey(key, name) in selected:
+            if dg.AssetCheckKey(key, of_arm(name, self.arm)) in selected:
                 yield self._result(key, name)
 
     def metadata(self) -> dict[str, dg.MetadataValue]:
@@ -90,12 +95,13 @@ class DriftChecks:
             for name in _CHECKS
         }
         told = [self.sentence(name) for name, count in counts.items() if count.value]
-        return {**counts, **({"drift": dg.MetadataValue.text("; ".join(told))} if told else {})}
+        said = {"drift": dg.MetadataValue.text("; ".join(told))} if told else {}
+        return {of_arm(name, self.arm): value for name, value in {**counts, **said}.items()}
 
     def sentence(self, name: str) -> str:
         """What a check says."""
         _, called, reference = _CHECKS[name]
-        rows = self.predicted.record.rows or 0
+        rows = self._model["rows"]
         if not rows:
             return "no row was scored, so there is nothing to compare"
         if "failed" in self._recorded:
@@ -115,9 +121,13 @@ class DriftChecks:
         )
 
     @property
-    def _recorded(self) -> dict[str, object]:
-        found: dict[str, object] = self.predicted.record.details.get("drift") or {}
+    def _recorded(self) -> Mapping[str, object]:
+        found: Mapping[str, object] = self._model["drift"]
         return found
+
+    @property
+    def _model(self) -> Mapping[str, Any]:
+        return by_arm(self.predicted.record.details)[self.arm]
 
     def _compared(self, name: str) -> list[Drifted]:
         recorded: object = self._recorded.get(_CHECKS[name][0], [])
@@ -141,7 +151,7 @@ class DriftChecks:
         failed = "failed" in self._recorded or any(each.drift.drifted for each in columns)
         return dg.AssetCheckResult(
             asset_key=key,
-            check_name=name,
+            check_name=of_arm(name, self.arm),
             passed=not failed,
             severity=dg.AssetCheckSeverity.WARN,
             description=self.sentence(name),

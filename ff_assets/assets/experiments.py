@@ -6,10 +6,12 @@ from datetime import UTC, datetime
 
 import dagster as dg
 
+from ff_assets.assets.automation import ON_OTHER_DATA
+from ff_assets.assets.observations import note, provenance
 from ff_assets.assets.pictures import effect_picture
 from ff_assets.assets.predictions import prediction_key
 from ff_assets.assets.resources import SparkResource, StoreResource
-from ff_assets.assets.specs import code_reference, tag_part
+from ff_assets.assets.specs import code_reference, data_key, tag_part
 from ff_assets.core.ab_test import AB_TEST, EXPERIMENTS, ABTest
 from ff_assets.core.entities import Entity
 from ff_assets.core.errors import FeatureFlowError
@@ -42,7 +44,7 @@ def _asset_of(flow: Flow, target: Target, test: ABTest) -> dg.AssetsDefinition:
     unit = flow.variants_of(target.name)[0].entity.root
 
     @dg.multi_asset(
-        name=f"{target.name}_experiment",
+        name=f"{target.name}_effect",  # the job is called otherwise, as Dagster demands
         specs=[_spec(flow, target, test, unit)],
         backfill_policy=dg.BackfillPolicy.single_run(),  # as that of all other assets
     )
@@ -66,9 +68,11 @@ def _asset_of(flow: Flow, target: Target, test: ABTest) -> dg.AssetsDefinition:
                 f"ff predict {target.name} --ab-test"
             )
             return
+        read = {} if look.data_version is None else {test.outcomes.name: look.data_version}
+        note(context, flow, read)
         again = "nothing new since, " if look.reused else ""
         context.log.info(f"■ {name}: {again}look {len(look.looks)}: {look.looks[-1].sentence}")
-        yield _materialization(target, test, look)
+        yield _materialization(target, test, look, provenance((test.outcomes,), read))
 
     return experiment
 
@@ -83,7 +87,11 @@ def _spec(flow: Flow, target: Target, test: ABTest, unit: Entity) -> dg.AssetSpe
     sensitive = sensitivity_of(flow).of(outcome_of(test))
     return dg.AssetSpec(
         key=experiment_key(target.name, test.name),
-        deps=[prediction_key(target.name, AB_TEST)],
+        deps=[
+            prediction_key(target.name, AB_TEST),
+            *([] if test.outcomes.version is None else [data_key(test.outcomes)]),
+        ],
+        automation_condition=ON_OTHER_DATA,
         skippable=True,
         group_name=unit.name,
         kinds={"experiment"},
@@ -106,13 +114,16 @@ def _spec(flow: Flow, target: Target, test: ABTest, unit: Entity) -> dg.AssetSpe
     )
 
 
-def _materialization(target: Target, test: ABTest, looked: Looked) -> dg.MaterializeResult[None]:
+def _materialization(
+    target: Target, test: ABTest, looked: Looked, made_from: dict[str, str]
+) -> dg.MaterializeResult[None]:
     look = looked.looks[-1]
     numbers = {"effect": look.value, "low": look.low, "high": look.high, "p": look.p}
     numbers["sample_ratio_p"] = look.ratio_p
     return dg.MaterializeResult(
         asset_key=experiment_key(target.name, test.name),
         data_version=dg.DataVersion(look.fingerprint),
+        tags=made_from,
         metadata={
             "result": dg.MetadataValue.md(look.sentence),
             "picture": dg.MetadataValue.md(effect_picture(looked.looks)),

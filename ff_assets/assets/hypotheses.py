@@ -12,10 +12,9 @@ from ff_assets.core.instance import Contest, Variant
 from ff_assets.core.steps import Kind, Step, rows_of
 from ff_assets.engine.hypotheses import are_predicted, effects
 from ff_assets.engine.plan import Inventory
-from ff_assets.engine.store import Record
+from ff_assets.engine.store import STATED, Record
 from ff_assets.registry import MlflowUnavailable, told
 from ff_assets.registry.hypotheses import (
-    Book,
     HypothesisLog,
     Statement,
     Told,
@@ -24,8 +23,6 @@ from ff_assets.registry.hypotheses import (
 )
 from ff_assets.registry.log import user
 from ff_assets.registry.runs import MlflowRuns
-
-_STATED = "stated"  # the kind of the store's record
 
 
 @dataclass(frozen=True)
@@ -54,17 +51,13 @@ class Hypotheses:
 
     def _are_on_record(self, contest: Contest) -> bool:
         book = HypothesisLog(self.runs, contest.name).read()
-        questions = self._questions(contest, book)
         for each in contest.stated:
             found = book.find(digest(each.content))
             if found is None or found.replaced_by:
                 return False
-            if not found.stands(self.inventory.fingerprints.of_verdict(each), questions):
+            if not found.stands(self.inventory.fingerprints.of_verdict(each)):
                 return False
         return True
-
-    def _questions(self, contest: Contest, book: Book) -> int:
-        return book.questions([self.inventory.fingerprints.question(s) for s in contest.stated])
 
     def state(self, flow: Flow, todo: Collection[Step]) -> Iterator[str]:
         """Put on record what is stated about what is going to be computed; says what it was.
@@ -97,12 +90,12 @@ class Hypotheses:
     def _noted(self, stated: Stated) -> Statement:
         """The statement, noted in the store before anything that it is about is computed."""
         store, name = self.inventory.store, digest(stated.content)
-        if (found := store.note(_STATED, name)) is not None:
+        if (found := store.note(STATED, name)) is not None:
             return Statement(**found.details)
         is_known = are_predicted(stated, self.inventory.fingerprints, store)
         known = "what it compares had been predicted" if is_known else ""
         statement = Statement.of(stated, user(), datetime.now(UTC), known)
-        store.add_note(_STATED, Record(name, seconds=0.0, details=asdict(statement)))
+        store.add_note(STATED, Record(name, seconds=0.0, details=asdict(statement)))
         return statement
 
     def _registered(self, stated: Stated, statement: Statement) -> str:
@@ -136,12 +129,12 @@ class Hypotheses:
             statements = [statement for statement, _ in self._state(contest)]
             log = HypothesisLog(self.runs, name)
             book, found = log.read(), []
-            questions = self._questions(contest, book)
-            of = effects(contest, questions, fingerprints, self.inventory.store)
+            allowed = book.allowances([fingerprints.question(each) for each in contest.stated])
+            of = effects(contest, allowed, fingerprints, self.inventory.store)
             for each, own in zip(contest.stated, statements, strict=True):
                 known = book.find(own.key) or Told(own)
                 fingerprint, question = fingerprints.of_verdict(each), fingerprints.question(each)
-                judgement = known.stands(fingerprint, questions)
+                judgement = known.stands(fingerprint)
                 if judgement is None:
                     judgement = judged(
                         known.statement,

@@ -11,9 +11,9 @@ from typing import Any
 import dagster as dg
 
 from ff_assets.assets.experiments import experiment_key, tested
-from ff_assets.assets.predictions import prediction_key, served_of
+from ff_assets.assets.predictions import prediction_key
 from ff_assets.assets.specs import asset_key
-from ff_assets.core.ab_test import AB_TEST
+from ff_assets.core.ab_test import AB_TEST, served
 from ff_assets.core.flow import Flow
 from ff_assets.core.steps import CELLS, Step, steps_of, steps_of_target
 
@@ -50,9 +50,9 @@ def fit_jobs(flow: Flow) -> list[Any]:
     return [_job(EVERYTHING, steps_of(flow), about), *jobs]
 
 
-def predict_job_name(target: str, served: str) -> str:
+def predict_job_name(target: str, served_as: str) -> str:
     """The name of the job that predicts with the model behind an alias, or for the A/B test."""
-    return f"{target}_predict_{served}"
+    return f"{target}_predict_{served_as}"
 
 
 def experiment_job_name(target: str) -> str:
@@ -74,25 +74,23 @@ def experiment_jobs(flow: Flow) -> list[Any]:
 
 def predict_jobs(flow: Flow) -> list[Any]:
     """Two jobs per target, three if it has an A/B test, and one for all that there is."""
-    predictions = [
-        prediction_key(t.name, served) for t in flow.project.targets for served in served_of(t)
-    ]
+    predictions = [prediction_key(t.name, each) for t in flow.project.targets for each in served(t)]
     looks = [experiment_key(target.name, test.name) for target, test in tested(flow)]
     steps = [asset_key(step) for step in steps_of(flow)]
     about = "Everything, and the predictions of the models that have an alias, in one run."
     jobs = [
         dg.define_asset_job(
-            predict_job_name(target.name, served),
-            selection=dg.AssetSelection.assets(prediction_key(target.name, served)),
+            predict_job_name(target.name, each),
+            selection=dg.AssetSelection.assets(prediction_key(target.name, each)),
             description=f"Predict the rows of `{target.name}` that wait for it, "
             + (
-                f"with the model that is in {served}."
-                if served != AB_TEST
+                f"with the model that is in {each}."
+                if each != AB_TEST
                 else "each with the model of its arm in the A/B test."
             ),
         )
         for target in flow.project.targets
-        for served in served_of(target)
+        for each in served(target)
     ]
     everything = dg.AssetSelection.assets(*steps, *predictions, *looks)
     return [dg.define_asset_job(ALL_THERE_IS, selection=everything, description=about), *jobs]

@@ -35,8 +35,9 @@ _READ = "dagster/input_data_version"
 
 
 def observed_sources(flow: Flow) -> list[Source]:
-    """The sources of a flow that state a version."""
-    used = dict.fromkeys(i.source for i in flow.instances if i.is_source)
+    """The sources that state a version, of a flow and of the outcomes of its A/B tests."""
+    read = [i.source for i in flow.instances if i.is_source]
+    used = dict.fromkeys([*read, *flow.project.outcomes])
     return [source for source in used if source.version is not None]
 
 

@@ -19,13 +19,14 @@ from ff_assets.assets.resources import MlflowResource, SparkResource, StoreResou
 from ff_assets.assets.results import summary
 from ff_assets.assets.serving import part
 from ff_assets.assets.specs import asset_key, code_reference, data_behind, data_key, tag_part
-from ff_assets.core.ab_test import AB_TEST, ABTest
+from ff_assets.core.ab_test import AB_TEST, ABTest, arms_of, required, served, serving
+from ff_assets.core.assignment import TREATMENT, of_arm
 from ff_assets.core.declare import Source
 from ff_assets.core.durations import duration
 from ff_assets.core.entities import Entity
 from ff_assets.core.errors import FeatureFlowError
 from ff_assets.core.flow import Flow
-from ff_assets.core.governance import prediction_carriers
+from ff_assets.core.governance import PREDICTIONS, prediction_carriers
 from ff_assets.core.instance import Variant
 from ff_assets.core.refusals import describe
 from ff_assets.core.sensitivity import sensitivity_of
@@ -35,21 +36,16 @@ from ff_assets.engine.arms import Division
 from ff_assets.engine.execute import Event, Finished, Started
 from ff_assets.engine.parts import Part
 from ff_assets.engine.predict import Predicted, Prediction
+from ff_assets.engine.score import Scorer
 from ff_assets.engine.scoring import sources_scored
-from ff_assets.registry.move_log import ALIASES
 from ff_assets.registry.serving import Behind, behind
 
 _Result = dg.MaterializeResult[None] | dg.AssetCheckResult
 
 
-def prediction_key(target: str, served: str) -> dg.AssetKey:
+def prediction_key(target: str, served_as: str) -> dg.AssetKey:
     """The key of the predictions of the model behind an alias, or of the A/B test."""
-    return dg.AssetKey(["predictions", target, served])
-
-
-def served_of(target: Target) -> tuple[str, ...]:
-    """What predicts a target: the models behind the aliases, and its A/B test if it has one."""
-    return (*ALIASES, *([AB_TEST] if target.ab_test is not None else []))
+    return dg.AssetKey([PREDICTIONS, target, served_as])
 
 
 def prediction_assets(flow: Flow) -> list[dg.AssetsDefinition]:
@@ -71,9 +67,11 @@ def _assets_of(flow: Flow, target: Target, variants: tuple[Variant, ...]) -> dg.
 
     @dg.multi_asset(
         name=f"{target.name}_predictions",
-        specs=[_spec(target, variants, served, sensitive) for served in served_of(target)],
+        specs=[_spec(target, variants, each, sensitive) for each in served(target)],
         check_specs=[
-            check for alias in ALIASES for check in drift_checks(prediction_key(target.name, alias))
+            check
+            for each in served(target)
+            for check in drift_checks(prediction_key(target.name, each), arms_of(target, each))
         ],
         can_subset=True,
         backfill_policy=dg.BackfillPolicy.single_run(),  # as that of all other assets
@@ -87,8 +85,8 @@ def _assets_of(flow: Flow, target: Target, variants: tuple[Variant, ...]) -> dg.
         at = datetime.now(UTC)
         run = _Run(context, flow, target, variants, spark, mlflow, store, at)
         try:
-            for served in served_of(target):
-                yield from run.results(served)
+            for each in served(target):
+                yield from run.results(each)
         except FeatureFlowError as error:
             raise dg.Failure(
                 str(error),
@@ -100,27 +98,28 @@ def _assets_of(flow: Flow, target: Target, variants: tuple[Variant, ...]) -> dg.
 
 
 def _spec(
-    target: Target, variants: tuple[Variant, ...], served: str, sensitive: tuple[str, ...]
+    target: Target, variants: tuple[Variant, ...], served_as: str, sensitive: tuple[str, ...]
 ) -> dg.AssetSpec:
     scored = dict.fromkeys(i for variant in variants for i in sources_scored(variant))
     registered = [Step(Kind.REGISTRATION, variant) for variant in variants]
-    test = target.ab_test if served == AB_TEST else None
+    test = target.ab_test if served_as == AB_TEST else None
+    by_itself = served_as in serving(target)
     return dg.AssetSpec(
-        key=prediction_key(target.name, served),
+        key=prediction_key(target.name, served_as),
         deps=[
             *(asset_key(step) for step in (*map(rows_of, scored), *registered)),
             *map(data_key, _data_of(variants)),
         ],
-        automation_condition=ON_OTHER_DATA,
-        freshness_policy=_freshness(target),
+        automation_condition=ON_OTHER_DATA if by_itself else None,
+        freshness_policy=_freshness(target) if by_itself else None,
         skippable=True,
         group_name=variants[0].entity.name,
         kinds={"spark", "predictions"},
         owners=[target.owner] if target.owner else [],
-        description=_description(target, variants[0].entity, served, test),
+        description=_description(target, variants[0].entity, served_as, test),
         tags={
             f"target/{tag_part(target.name)}": "",
-            **({"alias": served} if test is None else {"ab_test": tag_part(test.name)}),
+            **({"alias": served_as} if test is None else {"ab_test": tag_part(test.name)}),
             **{f"sensitivity/{tag_part(name)}": "" for name in sensitive},
         },
         metadata={
@@ -131,16 +130,20 @@ def _spec(
     )
 
 
-def _description(target: Target, entity: Entity, served: str, test: ABTest | None) -> str:
+def _description(target: Target, entity: Entity, served_as: str, test: ABTest | None) -> str:
     outputs = ", ".join(f"`{name}`" for name in target.outputs)
     columns = ", ".join(f"`{name}`" for name in (entity.key, *target.keep))
     rows = f"{outputs} of the rows that wait for a prediction"
     beside = "the version of the model, the digest of its certificate, and the time."
     if test is None:
-        about = (
-            f"{rows}, by the model of `{target.name}` that is in **{served}**: {columns}, {beside}"
-        )
-        more = f"`ff promote {target.name} --to {served}` says which model that is."
+        model = f"the model of `{target.name}` that is in **{served_as}**"
+        about = f"{rows}, by {model}: {columns}, {beside}"
+        more = f"`ff ledger {target.name}` says which model that is."
+        if target.ab_test is not None:
+            more += (
+                f" While the A/B test `{target.ab_test.name}` is declared, schedules and what else "
+                "starts by itself predict for the test, and not this."
+            )
     else:
         about = (
             f"{rows}, each by the model of its arm in the A/B test **{test.name}**: {columns}, the "
@@ -183,66 +186,62 @@ class _Run:
     store: StoreResource
     at: datetime
 
-    def results(self, served: str) -> Iterator[_Result]:
+    def results(self, served_as: str) -> Iterator[_Result]:
         """What is selected of the predictions of an alias, or of the A/B test, and their checks.
 
         None if an alias has no model.
         """
         name, runs = self.target.name, self.mlflow.runs()
-        key, checks = prediction_key(name, served), self.context.selected_asset_check_keys
+        key, checks = prediction_key(name, served_as), self.context.selected_asset_check_keys
         is_selected = key in self.context.selected_asset_keys
         if not is_selected and all(check.asset_key != key for check in checks):
             return
-        test = self.target.ab_test if served == AB_TEST else None
-        aliases = {"": served} if test is None else test.aliases
-        found = {arm: behind(runs, name, alias) for arm, alias in aliases.items()}
-        serving = {arm: each for arm, each in found.items() if each is not None}
-        if missing := [alias for arm, alias in aliases.items() if arm not in serving]:
-            self._say_missing(missing)
+        test = self.target.ab_test if served_as == AB_TEST else None
+        found = {arm: behind(runs, name, a) for arm, a in arms_of(self.target, served_as).items()}
+        first = next(iter(found.values()))
+        if first is None:
+            self._say_missing(test.control if test else served_as)
             yield from nothing_predicted(key, checks)  # Dagster's log would miss them
             return
-        for arm, each in serving.items():
+        if served_as not in serving(self.target):
+            self._say_tested(required(self.target))
+        models = {arm: each or first for arm, each in found.items()}
+        for arm, each in models.items():
             version = each.version
-            about = f" predicts the {arm}, {aliases[arm]}" if test else ""
+            about = f" predicts the {arm}, {each.alias}" if test else ""
             told = f"{version.name}, of {version.variant}{about}"
-            self.context.log.info(f"▶ predictions/{name}/{served}: {told}")
-        if test is not None and len({each.identity for each in serving.values()}) == 1:
-            self._say_same(test)
+            self.context.log.info(f"▶ predictions/{name}/{served_as}: {told}")
+        if test is not None and len({each.identity for each in models.values()}) == 1:
+            self._say_same(test, has_treatment=found[TREATMENT] is not None)
         store = self.store.open()
         with store.staging() as staging:
-            parts = [
-                part(self.variants, each, aliases[arm], staging.path, arm)
-                for arm, each in serving.items()
-            ]
+            parts = [part(self.variants, m, staging.path, arm) for arm, m in models.items()]
             entity = self.variants[0].entity
             division = Division.of(test, name, entity) if test is not None else None
-            prediction = Prediction(
-                self.flow,
-                parts,
-                division,
-                self.at,
-                store,
-                staging,
-                self.spark.session,
-                self._tell,
-            )
+            session = self.spark.session
+            scorer = Scorer(self.flow, parts, division, store, staging, session, self._tell)
+            prediction = Prediction(scorer, self.at)
             predicted = prediction.run()
         read = prediction.data_versions
         note(self.context, self.flow, read)
-        self._say(served, predicted)
-        drift = DriftChecks(predicted, sensitive_columns(parts[0].scoring, self.flow))
+        self._say(served_as, predicted)
+        drifts = [
+            DriftChecks(predicted, each.arm, sensitive_columns(each.scoring, self.flow))
+            for each in parts
+        ]
         if is_selected:
-            yield self._made(key, predicted, parts, serving, read, drift)
-        yield from drift.results(key, checks)
+            yield self._made(key, predicted, parts, models, read, drifts)
+        for drift in drifts:
+            yield from drift.results(key, checks)
 
     def _made(
         self,
         key: dg.AssetKey,
         predicted: Predicted,
         parts: Sequence[Part],
-        serving: Mapping[str, Behind],
+        models: Mapping[str, Behind],
         read: Mapping[str, str],
-        drift: DriftChecks,
+        drifts: Sequence[DriftChecks],
     ) -> dg.MaterializeResult[None]:
         """What is recorded of predictions."""
         shown = preview(predicted, [each.scoring.variant for each in parts], self.flow)
@@ -254,9 +253,9 @@ class _Run:
                 "reused": dg.MetadataValue.bool(predicted.reused),
                 "dagster/row_count": dg.MetadataValue.int(predicted.record.rows or 0),
                 "preview": dg.MetadataValue.md(shown),
-                **_models(serving),
+                **_models(models),
                 **_arms(predicted),
-                **drift.metadata(),
+                **{name: value for each in drifts for name, value in each.metadata().items()},
                 **_facts(predicted),
             },
         )
@@ -280,35 +279,44 @@ class _Run:
             told = f"{rows:,} rows, {predicted.record.seconds:.1f} s"
         self.context.log.info(f"■ {name}: {told}")
 
-    def _say_missing(self, aliases: list[str]) -> None:
+    def _say_missing(self, alias: str) -> None:
         name = self.target.name
-        told = "; ".join(
+        self.context.log.info(
             f"no model is {alias} for `{name}` yet; promote one with: "
             f'ff promote {name} --to {alias} --reason "..."'
-            for alias in aliases
         )
-        self.context.log.info(told)
 
-    def _say_same(self, test: ABTest) -> None:
+    def _say_tested(self, test: ABTest) -> None:
+        self.context.log.info(
+            f"the A/B test `{test.name}` serves these rows, and nobody counts as exposed by what "
+            f"is predicted here; to predict for it: ff predict {self.target.name} --ab-test"
+        )
+
+    def _say_same(self, test: ABTest, has_treatment: bool) -> None:
+        name, control, treatment = self.target.name, test.control, test.treatment
+        why = f"no model is {treatment} for `{name}`, so that in {control} predicts all rows"
+        if has_treatment:
+            why = f"{control} and {treatment} of `{name}` are the same version"
         self.context.log.warning(
-            f"{test.control} and {test.treatment} of `{self.target.name}` are the same version: "
-            f"`{test.name}` compares nothing, and who is predicted now does not count as exposed. "
-            f"Promote another version to {test.treatment}, or end the test."
+            f"{why}: `{test.name}` compares nothing, and who is predicted now does not count as "
+            f"exposed. Promote another version to {treatment}, or end the test."
         )
 
 
-def _models(serving: Mapping[str, Behind]) -> dict[str, dg.MetadataValue]:
+def _models(models: Mapping[str, Behind]) -> dict[str, dg.MetadataValue]:
     """The models that have predicted, by their arms in a test."""
     shown: dict[str, dg.MetadataValue] = {}
-    for arm, found in serving.items():
-        version, end = found.version, f"_{arm}" if arm else ""
-        shown |= {
-            f"model{end}": dg.MetadataValue.text(f"models:/{version.target}/{version.number}"),
-            f"model_version{end}": dg.MetadataValue.int(version.number),
-            f"variant{end}": dg.MetadataValue.text(version.variant),
-            f"honest{end}": dg.MetadataValue.text(found.sentence),
-            f"certificate_digest{end}": dg.MetadataValue.text(version.digest),
+    for arm, found in models.items():
+        version = found.version
+        facts = {
+            "alias": dg.MetadataValue.text(found.alias),
+            "model": dg.MetadataValue.text(f"models:/{version.target}/{version.number}"),
+            "model_version": dg.MetadataValue.int(version.number),
+            "variant": dg.MetadataValue.text(version.variant),
+            "honest": dg.MetadataValue.text(found.sentence),
+            "certificate_digest": dg.MetadataValue.text(version.digest),
         }
+        shown |= {of_arm(name, arm): value for name, value in facts.items()}
     return shown
 
 
@@ -321,7 +329,7 @@ def _arms(predicted: Predicted) -> dict[str, dg.MetadataValue]:
     return {
         "test": dg.MetadataValue.text(details["test"]),
         "share": dg.MetadataValue.float(details["share"]),
-        **{f"rows_{arm}": dg.MetadataValue.int(arms[arm]["rows"]) for arm in arms},
+        **{of_arm("rows", arm): dg.MetadataValue.int(arms[arm]["rows"]) for arm in arms},
     }
 
 

@@ -14,8 +14,8 @@ from ff_assets.assets.resources import MlflowResource, StoreResource
 from ff_assets.core.errors import FeatureFlowError
 from ff_assets.core.fingerprint import digest
 from ff_assets.core.flow import Flow
+from ff_assets.core.names import ALIASES
 from ff_assets.registry.gates import Gate
-from ff_assets.registry.move_log import ALIASES
 from ff_assets.registry.promotion import GateFailed, Moved, promote, rollback
 
 PROMOTE = promote.__name__

@@ -93,9 +93,10 @@ class MlflowResource(dg.ConfigurableResource[Any]):
 
 
 class StoreResource(dg.ConfigurableResource[Any]):
-    """The content-addressed store."""
+    """The content-addressed store, and beside it what is kept for good."""
 
     root: str
+    kept: str
 
     def open(self) -> Store:
-        return Store(Path(self.root))
+        return Store(Path(self.root), Path(self.kept))

@@ -4,20 +4,23 @@ from collections.abc import Iterator
 
 import dagster as dg
 
-from ff_assets.assets.jobs import ALL_CELLS, fit_job_name, predict_job_name
-from ff_assets.assets.predictions import served_of
-from ff_assets.core.ab_test import AB_TEST
+from ff_assets.assets.automation import RETRIED
+from ff_assets.assets.jobs import ALL_CELLS, experiment_job_name, fit_job_name, predict_job_name
+from ff_assets.core.ab_test import serving
 from ff_assets.core.declare import describe
 from ff_assets.core.errors import DefinitionError
 from ff_assets.core.flow import Flow
+from ff_assets.core.names import ALIASES
 from ff_assets.core.target import Target
-
-# Dagster's queue starts what has the higher number first.
-PRIORITY = {"production": 2, AB_TEST: 2, "staging": 1}
 
 
 def target_schedules(flow: Flow) -> list[dg.ScheduleDefinition]:
-    """A schedule for each job that fits or predicts a target that declares when.
+    """A schedule for each job of a target that declares when: fit, predict, look at its A/B test.
+
+    While a target has a test, its predictions are those of the test, which serves both aliases:
+    else every row would be predicted twice, and nobody could say which one counted. Where both
+    aliases have one version, all rows are still predicted, and the test is over. A look needs not
+    wait for the predictions of that hour: nothing came of them yet.
 
     All have the same time. What is predicted does not depend on the fit of that hour: it is
     the version behind the alias that predicts, and a fit moves no alias. So predictions need not
@@ -40,15 +43,19 @@ def target_schedules(flow: Flow) -> list[dg.ScheduleDefinition]:
 def _schedules_of(target: Target, cron: str) -> Iterator[dg.ScheduleDefinition]:
     # The fit's assets have cells, and a plain schedule asks for none of them.
     yield _schedule(target, cron, fit_job_name(target.name), ALL_CELLS)
-    for served in served_of(target):
-        tags = {"dagster/priority": str(PRIORITY[served])}
-        yield _schedule(target, cron, predict_job_name(target.name, served), tags)
+    for after, served_as in enumerate(serving(target)):
+        # Dagster's queue starts what has the higher number first; without one it is 0.
+        tags = {"dagster/priority": str(len(ALIASES) - after)}
+        yield _schedule(target, cron, predict_job_name(target.name, served_as), tags)
+    if target.ab_test is not None:
+        yield _schedule(target, cron, experiment_job_name(target.name), {})
 
 
 def _schedule(target: Target, cron: str, job: str, tags: dict[str, str]) -> dg.ScheduleDefinition:
     def request(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
         # A tick that is repeated after a crash has the same key, and so launches nothing again.
-        return dg.RunRequest(run_key=context.scheduled_execution_time.isoformat(), tags=tags)
+        key = context.scheduled_execution_time.isoformat()
+        return dg.RunRequest(run_key=key, tags=RETRIED | tags)
 
     try:
         return dg.ScheduleDefinition(

@@ -8,9 +8,10 @@ from typing import Any
 
 import dagster as dg
 
+from ff_assets.assets.automation import RETRIED
 from ff_assets.assets.jobs import ALL_THERE_IS, predict_job_name
 from ff_assets.assets.resources import MlflowResource
-from ff_assets.core.ab_test import AB_TEST
+from ff_assets.core.ab_test import AB_TEST, serving
 from ff_assets.core.flow import Flow
 from ff_assets.registry import MlflowUnavailable
 from ff_assets.registry.aliases import behind_all
@@ -67,12 +68,13 @@ def alias_sensor(flow: Flow, predict_jobs: Sequence[Any]) -> dg.SensorDefinition
     a project with 100 targets must not answer a switch with 200 runs. The same holds for a target
     that is new. An alias that moved while the sensor was off is noticed when it is on again.
 
-    The predictions of an A/B test are made anew as well when one of its two models changes.
+    Where a target has an A/B test, it is the test that predicts, by both models. A prediction that
+    fails is launched anew by Dagster, see `RETRIED`.
 
     Args:
         predict_jobs: those of the flow.
     """
-    targets = {target.name: target.ab_test for target in flow.project.targets}
+    targets = {target.name: serving(target) for target in flow.project.targets}
 
     @dg.sensor(
         name=SENSOR_NAME,
@@ -92,18 +94,21 @@ def alias_sensor(flow: Flow, predict_jobs: Sequence[Any]) -> dg.SensorDefinition
         except MlflowUnavailable as error:
             return dg.SkipReason(f"{error}\nWhat moves meanwhile is noticed afterwards.")
         moved = sorted(memory.moved(seen))
-        jobs = [predict_job_name(*each) for each in moved]
-        for target, alias in moved:
-            test = targets[target]
-            if test is not None and alias in test.aliases.values():
-                jobs.append(predict_job_name(target, AB_TEST))
+        jobs = [
+            predict_job_name(target, served_as)
+            for target, alias in moved
+            for served_as in targets[target]
+            if served_as in (alias, AB_TEST)
+        ]
         jobs = list(dict.fromkeys(jobs))  # both models of a test may have moved
         later = memory.after(seen, jobs)
         if not moved:
             return dg.SensorResult(skip_reason=_nothing(memory, seen), cursor=later.text())
         return dg.SensorResult(
             run_requests=[
-                dg.RunRequest(run_key=f"{job} {later.name} {later.moves[job]}", job_name=job)
+                dg.RunRequest(
+                    run_key=f"{job} {later.name} {later.moves[job]}", job_name=job, tags=RETRIED
+                )
                 for job in jobs
             ],
             cursor=later.text(),

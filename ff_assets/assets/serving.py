@@ -17,21 +17,18 @@ class NotGiven(RegistryError):
     """A registered model reads what the project does not give any more."""
 
 
-def part(
-    variants: Sequence[Variant], found: Behind, alias: str, scratch: Path, arm: str = ""
-) -> Part:
+def part(variants: Sequence[Variant], found: Behind, scratch: Path, arm: str = "") -> Part:
     """What a registered version scores.
 
     Args:
         variants: of its target, in the present flow.
-        alias: behind which it is.
         scratch: a folder that driver and executors share, to load the model into.
         arm: of an A/B test whose rows it scores; all rows without it.
 
     Raises:
         NotGiven: no variant gives the version what it reads.
     """
-    return Part(_scoring(variants, found), _served(variants, found, alias, scratch), arm)
+    return Part(_scoring(variants, found), _served(variants, found, scratch), arm)
 
 
 def _scoring(variants: Sequence[Variant], found: Behind) -> Scoring:
@@ -55,7 +52,7 @@ def _scoring(variants: Sequence[Variant], found: Behind) -> Scoring:
     )
 
 
-def _served(variants: Sequence[Variant], found: Behind, alias: str, scratch: Path) -> Served:
+def _served(variants: Sequence[Variant], found: Behind, scratch: Path) -> Served:
     version, target = found.version, variants[0].target
 
     def check(types: Mapping[str, str]) -> None:
@@ -66,11 +63,11 @@ def _served(variants: Sequence[Variant], found: Behind, alias: str, scratch: Pat
                 where=[describe(target)],
                 why=gate.detail,
                 fix="give the column its former type, or promote another version: "
-                f'ff promote {target.name} --to {alias} --reason "..."',
+                f'ff promote {target.name} --to {found.alias} --reason "..."',
             )
 
     return Served(
-        alias=alias,
+        alias=found.alias,
         version=version.number,
         identity=found.identity,
         certificate=version.digest,

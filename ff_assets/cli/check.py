@@ -94,6 +94,7 @@ def check_project() -> Checked:
     import ff_assets.definitions  # noqa: F401  # with the assets that a team adds to them
 
     used = {instance.provider.name for instance in flow.instances}
+    used.update(source.name for source in flow.project.outcomes)
     unused = [
         f"`{name}` provides what targets need but no variant uses it: it {reason}."
         for name, reason in flow.unusable.items()

@@ -78,6 +78,7 @@ def examine() -> Diagnosis:
         "memory": _memory,
         "disk": lambda name: _disk(name, settings.home),
         "store": lambda name: _writable(name, settings.store, "FF_HOME"),
+        "kept": lambda name: _writable(name, settings.kept, "FF_HOME"),
         "Dagster instance": lambda name: _writable(name, settings.dagster_home, "DAGSTER_HOME"),
         "MLflow": lambda name: _mlflow(name, settings),
     }

@@ -124,5 +124,5 @@ def experiment(target: str, quiet: bool) -> ExperimentReport:
 
     with progress_logger(errors, quiet) as logger, the_instance(settings) as instance:
         ended = launch(job, instance, "ff experiment", {}, logger, add)
-    looks = looks_at(Store(settings.store), target, test.name) if made else []
+    looks = looks_at(Store(settings.store, settings.kept), target, test.name) if made else []
     return ExperimentReport(target, test, ended, looks, bool(made.get("reused")))

@@ -10,11 +10,12 @@ from rich.markup import escape
 from rich.table import Table
 
 from ff_assets.cli.registry import gate_table, registry
-from ff_assets.engine.replay import Published, latest, published
+from ff_assets.core.names import ALIASES
+from ff_assets.engine.published import Published, latest, published
 from ff_assets.engine.store import Store
 from ff_assets.registry import told
 from ff_assets.registry.gates import Gate
-from ff_assets.registry.move_log import ALIASES, Book, MoveLog
+from ff_assets.registry.move_log import Book, MoveLog
 from ff_assets.registry.moves import History, Move, Standing, State
 from ff_assets.registry.standing import Reproducible, at, reproducible
 from ff_assets.registry.versions import not_registered
@@ -190,7 +191,8 @@ def tell(target: str, time: datetime | None) -> LedgerReport | AtReport:
         standings = tuple(at(book, alias, aware) for alias in ALIASES)
         numbers = sorted({v for standing in standings for v in standing.versions if v is not None})
         versions = {number: reproducible(runs, target, number) for number in numbers}
-    store = Store(Settings.load().store)
+    settings = Settings.load()
+    store = Store(settings.store, settings.kept)
     predictions = {number: _predictions(store, target, standings, number) for number in numbers}
     for number, made in predictions.items():
         gates = (*versions[number].gates, *data_left(store, made))
@@ -219,12 +221,12 @@ def data_left(store: Store, predictions: Mapping[str, Published]) -> list[Gate]:
 
 def _data_of(store: Store, alias: str, made: Published) -> Gate:
     name, made_from = f"data ({alias})", made.made_from
-    if made_from is None:
+    if not made_from:
         return Gate(name, False, "it is not recorded what its predictions were made from.")
-    gone = made_from.gone(store)
-    if gone:
+    if gone := dict.fromkeys(source for each in made_from for source in each.gone(store)):
         return Gate(name, False, f"the rows of then are not stored any more: {', '.join(gone)}.")
-    if made_from.rows:
+    if any(each.rows for each in made_from):
         told = "rows came from a `scoring` loader and are not stored; it may still give the same."
         return Gate(name, None, told)
-    return Gate(name, True, f"the rows of then are stored: {', '.join(made_from.sources)}.")
+    there = dict.fromkeys(source for each in made_from for source in each.sources)
+    return Gate(name, True, f"the rows of then are stored: {', '.join(there)}.")

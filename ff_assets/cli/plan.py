@@ -19,6 +19,12 @@ from ff_assets.engine.store import Store
 from ff_assets.engine.versions import instances_of, stated_fingerprints, upstream
 from ff_assets.settings import Settings
 
+# What a plan cannot know, as it does not wait for a server.
+_IN_MLFLOW = {
+    Kind.REGISTRATION: "if MLflow still has it",
+    Kind.HYPOTHESES: "if MLflow has the verdicts on these predictions",
+}
+
 
 @dataclass(frozen=True)
 class Planned:
@@ -88,8 +94,8 @@ class Planned:
         for step in self.steps:
             state = self.state(step)
             shown = f"[{colours[state]}]{state}[/]"
-            if step.kind is Kind.REGISTRATION and state == "reuse":
-                shown += " if MLflow still has it"  # a plan does not wait for a server
+            if step.kind in _IN_MLFLOW and state == "reuse":
+                shown += f" {_IN_MLFLOW[step.kind]}"
             table.add_row(escape(step.name), shown, self._kept(step))
         console.print(table)
         states = [self.state(step) for step in self.steps]
@@ -138,7 +144,9 @@ def plan_project(target: str | None) -> Planned:
     steps = steps_of(flow) if target is None else steps_of_target(flow, target)
     instances = upstream(flow, steps)
     fingerprints, unread = stated_fingerprints(instances)
-    plan = make_plan(flow, dict.fromkeys(steps, CELLS), fingerprints, Store(Settings.load().store))
+    settings = Settings.load()
+    store = Store(settings.store, settings.kept)
+    plan = make_plan(flow, dict.fromkeys(steps, CELLS), fingerprints, store)
     behind = set(unread)
     for instance in instances:  # in topological order
         if not behind.isdisjoint(instance.parents):

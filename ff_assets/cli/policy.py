@@ -52,12 +52,14 @@ class Reached:
     Attributes:
         paths: tag -> the steps from the source on.
         denied: the tags that the policy denies it.
+        kept_out: the tags for which notebooks are refused it.
         ended: the tags that end behind it.
     """
 
     name: str
     paths: dict[str, list[str]]
     denied: tuple[str, ...]
+    kept_out: tuple[str, ...]
     ended: tuple[End, ...]
 
 
@@ -99,6 +101,10 @@ class Policy:
             **said,
             "tags": [asdict(each) for each in self.tags],
             "declassified": [asdict(each) for each in self.ended],
+            "kept_out_of_notebooks": [
+                {"tag": v.tag, "what": v.asset.name, "pattern": v.pattern}
+                for v in self.governed.kept_out
+            ],
             "denied": [
                 {"tag": v.tag, "asset": v.asset.key, "pattern": v.pattern}
                 for v in self.governed.violations
@@ -129,6 +135,11 @@ class Policy:
         if self.ended:
             console.print("\n[bold]declassified[/]")
             _print_ends(console, self.ended)
+        for tag in self.governed.policy.deny:
+            out = [v.asset.name for v in self.governed.kept_out if v.tag == tag]
+            if out:
+                listed = ", ".join(shortened(out))
+                console.print(f"\n[bold]kept out of notebooks[/] for {tag}: {escape(listed)}")
         for text in self.doubts:
             console.print(f"[yellow]warning[/] {escape(text)}", soft_wrap=True)
         violations = self.governed.violations
@@ -143,6 +154,7 @@ def _print_reached(console: Console, reached: Reached) -> None:
     console.print(f"[bold]{escape(reached.name)}[/]" + ("" if reached.paths else ": no tags"))
     for tag, steps in reached.paths.items():
         sign = f"[red]{tag}, denied[/]" if tag in reached.denied else f"[yellow]{tag}[/]"
+        sign += " [red](kept out of notebooks)[/]" if tag in reached.kept_out else ""
         console.print(f"  {sign}: {escape(' -> '.join(shortened(steps)))}", soft_wrap=True)
     _print_ends(console, reached.ended)
 
@@ -199,6 +211,7 @@ def _tagged(governed: Governed) -> Iterator[Tagged]:
 
 def _reached(governed: Governed, name: str) -> Iterator[Reached]:
     denied = {(violation.asset.key, violation.tag) for violation in governed.violations}
+    kept_out = {(violation.asset.carriers, violation.tag) for violation in governed.kept_out}
     sensitivity = governed.sensitivity
     for asked in {asked.title: asked for asked in _asked(governed.flow, name)}.values():
         trails = {tag: sensitivity.trail(asked.carriers, tag) for tag in sensitivity.tags}
@@ -206,6 +219,7 @@ def _reached(governed: Governed, name: str) -> Iterator[Reached]:
             asked.title,
             {tag: trail.steps for tag, trail in trails.items() if trail},
             tuple(t for t in trails if any((key, t) in denied for key in asked.keys) and trails[t]),
+            tuple(t for t in trails if (asked.carriers, t) in kept_out),
             tuple(
                 End(end.tag, str(end.carrier), end.because, str(end.stage.location))
                 for end in sensitivity.ended(asked.carriers)

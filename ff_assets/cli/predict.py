@@ -14,7 +14,9 @@ from ff_assets.cli.launch import Ended, Metadata, launch, the_instance
 from ff_assets.cli.output import errors
 from ff_assets.cli.progress import progress_logger
 from ff_assets.cli.project import load_flow
-from ff_assets.core.ab_test import AB_TEST, required
+from ff_assets.core.ab_test import arms_of
+from ff_assets.core.assignment import of_arm
+from ff_assets.core.governance import PREDICTIONS
 from ff_assets.settings import Settings
 
 _OF_A_MODEL = ("model_version", "variant", "honest", "certificate_digest")
@@ -28,7 +30,7 @@ class PredictReport:
     Attributes:
         served: the alias, or the A/B test.
         arms: of the test -> alias; for an alias only itself, of no arm.
-        made: what was recorded of the predictions; empty if an alias has no model.
+        made: what was recorded of the predictions; empty if there is no model.
     """
 
     target: str
@@ -42,15 +44,15 @@ class PredictReport:
         return self.ended.exit_code
 
     def as_dict(self) -> dict[str, Any]:
-        told = [f"{name}{_end(arm)}" for arm in self.arms for name in _OF_A_MODEL]
-        told += [f"rows_{arm}" for arm in self.arms if arm]
+        told = [of_arm(name, arm) for arm in self.arms for name in _OF_A_MODEL]
+        told += [of_arm("rows", arm) for arm in self.arms if arm]
         made = {name: self.made[name] for name in ("reused", *told, *_OF_ALL)} if self.made else {}
         return {
             "target": self.target,
             "alias": self.served,
             **self.ended.as_dict(),
             "rows": self.made.get("dagster/row_count"),
-            "drift": self.made.get("drift"),
+            **{of_arm("drift", arm): self.made.get(of_arm("drift", arm)) for arm in self.arms},
             **made,
         }
 
@@ -62,32 +64,25 @@ class PredictReport:
                 console.print(f"{rows}, by {self._model('')}, which is in {self.served}")
             else:
                 console.print(f"{rows}, each by the model of its arm:")
-            for arm, alias in self.arms.items():
+            for arm in self.arms:
                 if arm:
                     console.print(
-                        f"{self.made[f'rows_{arm}']:,} of the {arm}, by {self._model(arm)}, which "
-                        f"is in {alias}"
+                        f"{self.made[of_arm('rows', arm)]:,} of the {arm}, by {self._model(arm)}, "
+                        f"which is in {self.made[of_arm('alias', arm)]}"
                     )
-                console.print(self.made[f"honest{_end(arm)}"], markup=False)
-            if "drift" in self.made:
-                console.print(f"drift: {self.made['drift']}", markup=False, soft_wrap=True)
+                console.print(self.made[of_arm("honest", arm)], markup=False)
+                if of_arm("drift", arm) in self.made:
+                    drift = f"drift: {self.made[of_arm('drift', arm)]}"
+                    console.print(drift, markup=False, soft_wrap=True)
             console.print(self.made["path"], markup=False, soft_wrap=True)
         elif self.exit_code == 0:
-            aliases = " and ".join(self.arms.values())
-            needed = (
-                f"no model is {aliases}" if "" in self.arms else f"not both {aliases} have a model"
-            )
-            console.print(f"{needed} for {self.target} yet: nothing was predicted")
+            needed = next(iter(self.arms.values()))
+            console.print(f"no model is {needed} for {self.target} yet: nothing was predicted")
         self.ended.print(console)
 
     def _model(self, arm: str) -> str:
-        version, variant = (self.made[f"{n}{_end(arm)}"] for n in ("model_version", "variant"))
+        version, variant = (self.made[of_arm(n, arm)] for n in ("model_version", "variant"))
         return f"version {version} of {self.target} {escape(f'({variant})')}"
-
-
-def _end(arm: str) -> str:
-    """How what is recorded of an arm's model ends."""
-    return f"_{arm}" if arm else ""
 
 
 def predict(target: str, served: str, quiet: bool) -> PredictReport:
@@ -102,7 +97,7 @@ def predict(target: str, served: str, quiet: bool) -> PredictReport:
     """
     flow = load_flow()
     declared = flow.project.target(target)
-    arms = required(declared).aliases if served == AB_TEST else {"": served}
+    arms = arms_of(declared, served)
     settings = Settings.load().prepare()
     job = build_definitions(flow.project, settings).resolve_job_def(
         predict_job_name(target, served)
@@ -110,7 +105,7 @@ def predict(target: str, served: str, quiet: bool) -> PredictReport:
     made: Metadata = {}
 
     def add(key: dg.AssetKey, recorded: Metadata) -> None:
-        if key.path[0] == "predictions":
+        if key.path[0] == PREDICTIONS:
             made.update(recorded)
 
     with progress_logger(errors, quiet) as logger, the_instance(settings) as instance:

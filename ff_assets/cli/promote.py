@@ -65,11 +65,12 @@ def promote_version(
         DefinitionError: a declaration is wrong, or there is no such target.
         RegistryError: nothing was moved, or it is said how far it came.
     """
+    settings = Settings.load()
     return MovedReport(
         promote_target(
             load_flow(),
             registry(),
-            Store(Settings.load().store),
+            Store(settings.store, settings.kept),
             target,
             alias,
             why,

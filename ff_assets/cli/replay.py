@@ -15,10 +15,14 @@ from ff_assets.assets.serving import NotGiven, part
 from ff_assets.cli.output import errors
 from ff_assets.cli.project import load_flow
 from ff_assets.cli.registry import registry
+from ff_assets.core.assignment import of_arm
 from ff_assets.core.errors import DefinitionError, FeatureFlowError
 from ff_assets.core.flow import Flow
+from ff_assets.engine.arms import Division
 from ff_assets.engine.execute import Event, Started
-from ff_assets.engine.replay import Published, Replay, Replayed, latest, published
+from ff_assets.engine.published import Published, latest, published
+from ff_assets.engine.replay import Replay, Replayed
+from ff_assets.engine.score import Scorer
 from ff_assets.engine.store import Store
 from ff_assets.engine.versions import engine_version
 from ff_assets.registry.runs import MlflowRuns
@@ -69,8 +73,11 @@ class ReplayReport:
         return {
             "target": self.target,
             "alias": self.alias,
-            "version": self.predictions.version,
-            "variant": self.predictions.record.details["variant"],
+            **{
+                of_arm(what, arm): model[what]
+                for arm, model in self.predictions.models.items()
+                for what in ("version", "variant")
+            },
             "published_at": self.predictions.time.isoformat(),
             "path": str(self.predictions.path),
             "outcome": self.outcome,
@@ -82,10 +89,8 @@ class ReplayReport:
 
     def print(self, console: Console) -> None:
         made = self.predictions
-        variant = escape(f"({made.record.details['variant']})")
         console.print(
-            f"{self.target}, {self.alias}: published {_time(made.time)} by version {made.version} "
-            f"{variant}"
+            f"{self.target}, {self.alias}: published {_time(made.time)} by {escape(_models(made))}"
         )
         console.print(str(made.path), markup=False, soft_wrap=True)
         console.print()
@@ -152,10 +157,10 @@ def replay(
     found = latest(every, at)
     if found is None:
         raise _nothing(target, alias, at, version, every)
-    say(f"predictions of {_time(found.time)}, by version {found.version} of {target}")
-    made_from = found.made_from
-    replayed = _replayed(flow, runs, store, spark, target, alias, found, say)
-    same = None if made_from is None else made_from.engine == engine_version()
+    say(f"predictions of {_time(found.time)}, by {_models(found)} of {target}")
+    replayed = _replayed(flow, runs, store, spark, target, found, say)
+    engines = {made_from.engine for made_from in found.made_from}
+    same = engines == {engine_version()} if engines else None
     return ReplayReport(target, alias, found, replayed, same, time.monotonic() - began)
 
 
@@ -165,29 +170,35 @@ def _replayed(
     store: Store,
     spark: "Callable[[], SparkSession]",
     target: str,
-    alias: str,
     found: Published,
     say: Say,
 ) -> Replayed:
-    made_from = found.made_from
-    if made_from is None:
+    if len(found.made_from) < len(found.models):
         older = "record: it does not say what they were made from; ff was older when it made them."
         return Replayed((older,), None)
-    model = reproducible(runs, target, found.version)
-    if failed := [f"{gate.name}: {gate.detail}" for gate in model.gates if gate.failed]:
-        return Replayed(tuple(failed), None)
-    assert model.version is not None
+    versions = {a: reproducible(runs, target, m["version"]) for a, m in found.models.items()}
+    gates = [gate for each in versions.values() for gate in each.gates]
+    if failed := [f"{gate.name}: {gate.detail}" for gate in gates if gate.failed]:
+        return Replayed(tuple(dict.fromkeys(failed)), None)
 
     def tell(event: Event) -> None:
         if isinstance(event, Started):
             say(event.step.name)
 
+    variants = flow.variants_of(target)
     with store.staging() as staging:
         try:
-            scored = part(flow.variants_of(target), Behind(model.version, ""), alias, staging.path)
+            parts = []
+            for arm, recorded in found.models.items():
+                version = versions[arm].version
+                assert version is not None  # no gate failed
+                behind = Behind(version, "", recorded["alias"])
+                parts.append(part(variants, behind, staging.path, arm))
         except (NotGiven, DefinitionError) as error:
             return Replayed((str(error),), None)
-        return Replay(flow, found, made_from, scored, store, staging, spark, tell).run()
+        division = Division.recorded(found.record.details)
+        scorer = Scorer(flow, parts, division, store, staging, spark, tell)
+        return Replay(scorer, found).run()
 
 
 def _nothing(
@@ -205,6 +216,14 @@ def _nothing(
         why=why,
         fix=f"`ff predict {target} --alias {alias}` makes some with the present model; "
         f"`ff ledger {target}` tells which versions served when.",
+    )
+
+
+def _models(made: Published) -> str:
+    """What has made predictions, for people."""
+    return " and ".join(
+        f"version {model['version']} ({model['variant']})" + (f" for the {arm}" if arm else "")
+        for arm, model in made.models.items()
     )
 
 
@@ -232,5 +251,5 @@ def replay_target(
             errors.print(f"▶ {what}", markup=False)
 
     session = SparkResource(spark_config=spark_config()).session
-    store = Store(settings.store)
+    store = Store(settings.store, settings.kept)
     return replay(flow, registry(), store, session, target, alias, aware, version, say)

@@ -6,14 +6,14 @@ are not independent of each other; units are, and an interval needs what is inde
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from ff_assets.core.assignment import CONTROL, TREATMENT, treated_positions
 from ff_assets.core.entities import Entity
 from ff_assets.core.errors import DefinitionError, Location, caller_location, nearest
-from ff_assets.core.names import SERVED_AS, check_name
+from ff_assets.core.names import ALIASES, check_name
 
 if TYPE_CHECKING:
     from ff_assets.core.declare import Source
@@ -71,11 +71,11 @@ class ABTest:
             object.__setattr__(self, "name", f"{self.treatment}_vs_{self.control}")
         here = [(f"A/B test {self.name!r}", self.location)]
         for alias in (self.control, self.treatment):
-            if alias not in SERVED_AS:
+            if alias not in ALIASES:
                 raise DefinitionError(
                     f"A/B test `{self.name}` serves {alias!r}, which is no alias.",
                     where=here,
-                    why=nearest(str(alias), SERVED_AS),
+                    why=nearest(str(alias), ALIASES),
                     fix='for example ABTest("production", "staging", ...).',
                 )
         if self.control == self.treatment:
@@ -164,6 +164,31 @@ def required(target: "Target") -> ABTest:
             "outcomes=..., measure=..., planned=...)).",
         )
     return target.ab_test
+
+
+def served(target: "Target") -> tuple[str, ...]:
+    """What can predict a target: the models behind the aliases, and its A/B test if it has one."""
+    return (*ALIASES, *([AB_TEST] if target.ab_test is not None else []))
+
+
+def serving(target: "Target") -> tuple[str, ...]:
+    """What of it predicts where nobody asks: the A/B test, as it serves both aliases; else these.
+
+    So every row that waits is predicted once, and its arm is what it was really exposed to.
+    """
+    return (AB_TEST,) if target.ab_test is not None else ALIASES
+
+
+def arms_of(target: "Target", served_as: str) -> Mapping[str, str]:
+    """Arm -> alias; what an alias predicts is of no arm.
+
+    Args:
+        served_as: an alias, or `AB_TEST`.
+
+    Raises:
+        DefinitionError: the target has no test.
+    """
+    return required(target).aliases if served_as == AB_TEST else {"": served_as}
 
 
 def providing(

@@ -22,6 +22,11 @@ def prefix(test: str) -> str:
     return f"ab{SEPARATOR}{test}{SEPARATOR}"
 
 
+def of_arm(name: str, arm: str) -> str:
+    """How what is known of an arm is called; of no arm it has its plain name."""
+    return f"{name}_{arm}" if arm else name
+
+
 def treated_positions(share: float) -> int:
     """How many positions, from 0 on, belong to the treatment.
 

@@ -28,9 +28,10 @@ class Effect:
         claim, baseline: the metric of both variants.
         value: by how much the claim is better.
         low, high: the interval of that; `None` if the rows do not say.
-        level: how often such intervals hold the truth, at least, all questions together.
-        questions: among how many the rest is divided (Bonferroni): each interval on its own
-            misses in (1 - level) / questions of all data sets.
+        level: how often no interval misses the truth, at least, of all that the same rows are ever
+            asked.
+        share: of the rest, what this interval may miss in.
+        questions: how many there were so far, this one and those asked together with it included.
         rows: of test.
         groups: keys of the split among them.
         by: what rows belong together by; `None` if each is on its own.
@@ -44,11 +45,17 @@ class Effect:
     low: float | None
     high: float | None
     level: float
+    share: float
     questions: int
     rows: int
     groups: int
     by: str | None
     method: str
+
+    @property
+    def error(self) -> float:
+        """How often the interval misses the truth, at most."""
+        return (1 - self.level) * self.share
 
     def verdict(self, min_effect: float) -> Verdict:
         """What the interval says of the effect that is wanted."""
@@ -88,8 +95,12 @@ class Effect:
         units = f", {self.groups:,} keys of {self.by}" if self.by else ""
         told += f", wanted was {_signed(min_effect, self)} or more"
         told += f" ({self.rows:,} rows of test{units}"
-        if self.questions > 1:
-            told += f"; intervals of {self.questions} questions hold together in {self.level:.0%}"
+        if self.low is not None:
+            so_far = f", {self.questions} so far," if self.questions > 1 else ""
+            told += (
+                f"; the interval may miss in {100 * self.error:.2g}%, so that all that these rows "
+                f"are ever asked{so_far} misses in at most {1 - self.level:.0%}"
+            )
         told += ")"
         if (needed := self.needed(min_effect)) is not None:
             of = f"keys of {self.by}" if self.by else "rows"

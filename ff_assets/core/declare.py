@@ -39,7 +39,8 @@ class Source:
 
     Raises:
         DefinitionError: a name, the owner or a tag cannot be one, a label is not among the
-            features, the key is, or something is tagged that the source does not have.
+            features, the key is, something is tagged that the source does not have, or there is
+            a horizon without labels.
     """
 
     name: str
@@ -81,7 +82,14 @@ class Source:
                 )
         self._check_columns(here)
         self._check_sensitivity(here)
-        duration(self.label_horizon, here)
+        if duration(self.label_horizon, here) and not self.labels:
+            raise DefinitionError(
+                f"source `{self.name}` says when its labels are known, but not what they are.",
+                where=here,
+                why=f"label_horizon={self.label_horizon!r} holds for outcomes, and what is known "
+                "with the row is told from them by labels=[...].",
+                fix="list the outcomes in labels=[...], or leave `label_horizon` out.",
+            )
 
     def _check_columns(self, here: list[tuple[str, Location]]) -> None:
         spelled = {name.lower() for name in self.features}

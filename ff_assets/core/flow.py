@@ -268,8 +268,8 @@ def _check_time(source: Source, split: Split) -> None:
             where=[describe(source), (f"entity {entity.name!r}", entity.location)],
             why=f"the split of a target that needs it goes by the time of each row, and rows of "
             f"`{entity.name}` have none.",
-            fix='name the column with it, Entity(..., time="bought_at"), or leave its features '
-            "out of this target.",
+            fix='name the column with it, Entity(..., time="bought_at"); or let loaders of rows '
+            "that have a time give each of them its features as they were by then.",
         )
 
 
@@ -278,12 +278,14 @@ def _check_one_time(stage: Stage, split: Split, read: Iterable[Instance]) -> Non
     entities = list(dict.fromkeys(instance.entity for instance in read))
     if isinstance(split, TimeSplit) and len(entities) > 1:
         names = " and ".join(f"`{entity.name}`" for entity in entities)
+        finer = finest(entities) or entities[0]
         raise DefinitionError(
             f"stage `{stage.name}` reads features of {names} under a split by time.",
             where=[describe(stage), ("TimeSplit(...)", split.location)],
             why="a row of the one may be of another time than the row of the other that belongs "
             "to it: what train reads might be of days of test.",
-            fix=f"sum up what was before each row: @aggregate(of=..., to={entities[0].name}).",
+            fix=f"sum up what was before each row, @aggregate(of=..., to={finer.name}); or let the "
+            f"loader of `{finer.name}` give each row the feature as it was by then.",
         )
 
 

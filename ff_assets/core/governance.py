@@ -4,22 +4,26 @@ Besides the steps there are the predictions of each target, `predictions/<target
 `.../production`. Any variant may be promoted, so they count with the tags of all variants: of
 outputs with their private columns, of features that are kept, and of the columns of the rows. A
 target with an A/B test has predictions of both, and an experiment, which tells of its outcomes.
+
+What a notebook reads is no asset, and is asked for only when the definitions have loaded. So what
+is denied in `notebooks/<feature>` is refused there and then.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import cached_property
 
-from ff_assets.core.ab_test import AB_TEST, EXPERIMENTS
+from ff_assets.core.ab_test import EXPERIMENTS, served
 from ff_assets.core.declare import describe
 from ff_assets.core.errors import DefinitionError, Location, PolicyViolation, nearest
 from ff_assets.core.flow import Flow
 from ff_assets.core.instance import Instance
-from ff_assets.core.names import SERVED_AS
+from ff_assets.core.reading import Reading
 from ff_assets.core.sensitivity import (
     Carrier,
     Trail,
+    column_of,
     columns_of,
     made_by,
     outcome_of,
@@ -29,8 +33,8 @@ from ff_assets.core.stage import Stage
 from ff_assets.core.steps import Kind, Step, steps_of
 from ff_assets.core.target import Target
 
-PREDICTIONS = "predictions"
-_ROOMS = (*(kind.value for kind in Kind), PREDICTIONS, EXPERIMENTS)
+PREDICTIONS, NOTEBOOKS = "predictions", "notebooks"
+_ROOMS = (*(kind.value for kind in Kind), PREDICTIONS, EXPERIMENTS, NOTEBOOKS)
 _SHOWN = 10  # of what is refused as well
 
 
@@ -95,14 +99,26 @@ def prediction_carriers(flow: Flow, target: Target) -> tuple[Carrier, ...]:
     return tuple(found)
 
 
+def tags_in_predictions(flow: Flow, target: Target, column: str) -> tuple[str, ...]:
+    """The tags of a column of a target's predictions, whatever variant they are by."""
+    entity = flow.variants_of(target.name)[0].entity
+    if column in entity.columns:
+        return sensitivity_of(flow).of(column_of(entity, column))
+    carriers = (
+        carrier
+        for carrier in prediction_carriers(flow, target)
+        if isinstance(carrier.holder, Instance) and carrier.name in (column, f"_{column}")
+    )
+    return sensitivity_of(flow).of(*carriers)
+
+
 def _values(instance: Instance) -> Iterator[Carrier]:
     return (Carrier(instance, name) for name in made_by(instance))
 
 
 def prediction_keys(target: Target) -> list[str]:
     """The keys of the assets with a target's predictions."""
-    served = [*SERVED_AS, *([AB_TEST] if target.ab_test else [])]
-    return [f"{PREDICTIONS}/{target.name}/{each}" for each in served]
+    return [f"{PREDICTIONS}/{target.name}/{each}" for each in served(target)]
 
 
 def assets_of(flow: Flow) -> Iterator[Asset]:
@@ -121,18 +137,61 @@ def assets_of(flow: Flow) -> Iterator[Asset]:
             yield Asset(key, key, (outcome_of(target.ab_test),), describe(target))
 
 
+def notebook_key(feature: str) -> str:
+    """What the policy matches where a notebook reads a feature."""
+    return f"{NOTEBOOKS}/{feature}"
+
+
+def in_notebooks(flow: Flow) -> Iterator[Asset]:
+    """Every feature of a flow, and the rows that come with it, as a notebook might read them."""
+    for instance in flow.instances:
+        declared, rows = describe(instance.provider), f"rows of {instance.entity.name}"
+        for name in instance.provider.outputs:
+            key, carrier = notebook_key(name), Carrier(instance, name)
+            yield Asset(key, str(carrier), (carrier,), declared)
+            yield Asset(key, rows, columns_of(instance.entity), declared)
+
+
+def delivered(reading: Reading, *, with_rows: bool) -> Iterator[Asset]:
+    """What a notebook is given.
+
+    Args:
+        with_rows: whether the rows are given as well, with their keys and times; else they are
+            the notebook's own.
+    """
+    here = (f"read {', '.join(reading.features)}", reading.location)
+    for instance, name in reading.columns:
+        beside = columns_of(instance.entity) if with_rows else ()
+        key = notebook_key(name)
+        yield Asset(key, key, (Carrier(instance, name), *beside), here)
+
+
+def deliver(reading: Reading, *, with_rows: bool) -> None:
+    """Hold what a notebook is given to the policy of the project.
+
+    Raises:
+        PolicyViolation: a feature, or a column of the rows, has a tag that is denied there.
+    """
+    governed = Governed(reading.flow, delivered(reading, with_rows=with_rows))
+    if governed.violations:
+        raise governed.error(governed.violations[0])
+
+
 class Governed:
     """A flow beside the policy of its project.
+
+    Args:
+        assets: that are held to it; all that the flow has if nothing is said.
 
     Raises:
         DefinitionError: a pattern of the policy can match no asset at all.
     """
 
-    def __init__(self, flow: Flow) -> None:
+    def __init__(self, flow: Flow, assets: Iterable[Asset] | None = None) -> None:
         self.flow = flow
         self.policy = flow.project.governance
         self.sensitivity = sensitivity_of(flow)
-        self.assets = tuple(assets_of(flow))
+        self.assets = tuple(assets_of(flow) if assets is None else assets)
         self._check_patterns()
 
     def _check_patterns(self) -> None:
@@ -167,6 +226,12 @@ class Governed:
             for pattern in [next((p for p in patterns if fnmatchcase(asset.key, p)), None)]
             if pattern is not None
         )
+
+    @cached_property
+    def kept_out(self) -> tuple[Violation, ...]:
+        """What notebooks are refused; rows of an entity once, with any feature."""
+        found = Governed(self.flow, in_notebooks(self.flow)).violations
+        return tuple({(each.tag, each.asset.name): each for each in found}.values())
 
     def trail(self, asset: Asset, tag: str) -> Trail:
         """The shortest way of a tag to an asset that it reaches."""
@@ -204,7 +269,7 @@ class Governed:
 
     def doubts(self) -> Iterator[str]:
         """What is declared, but protects or says nothing."""
-        keys = [asset.key for asset in self.assets]
+        keys = {asset.key for asset in (*self.assets, *in_notebooks(self.flow))}
         for tag, patterns in self.policy.deny.items():
             if tag not in self.sensitivity.tags:
                 known = nearest(tag, self.sensitivity.tags)

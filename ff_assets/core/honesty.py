@@ -25,7 +25,7 @@ from ff_assets.core.leakage import on
 from ff_assets.core.leaks import Leaks, Learned, Read
 from ff_assets.core.ledger import pretrained
 from ff_assets.core.operations import AggregateOperation, ColumnOperation, SparkOperation
-from ff_assets.core.requested import Part, part_of
+from ff_assets.core.requested import Part, nearest_estimator, part_of
 from ff_assets.core.rowwise import mixing
 from ff_assets.core.selection import Selection
 from ff_assets.core.split import HashSplit
@@ -125,11 +125,14 @@ class _Case:
                 "a chain needs one more of these",
                 "certify later blocks, or test.",
             )
+        model = nearest_estimator(self._variant)
         return found.no_prediction(
             self._variant,
             cell,
             "no stage that the prediction is made by has a fit that leaves these rows out",
-            f"certify test, or cross-fit `{self._prediction.name}`.",
+            f"certify test, or cross-fit `{model.name}`, .cross_fit(5)."
+            if model
+            else "certify test.",
         )
 
     # What does not depend on the part

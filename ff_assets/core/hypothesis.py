@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ff_assets.core.errors import DefinitionError, Location, caller_location, nearest
 from ff_assets.core.metrics import METRICS
@@ -145,6 +145,34 @@ class Question:
     hypothesis: str
     predictions: str
     data: str
+
+
+class Allowance(NamedTuple):
+    """What a question may spend.
+
+    Attributes:
+        questions: how many the same rows were asked by then, it and those with it included.
+        share: of all the error that is allowed to whatever they are ever asked.
+    """
+
+    questions: int
+    share: float
+
+
+def share_of_error(before: int, together: int) -> float:
+    """What share of all the error that is allowed each of some new questions may spend.
+
+    The n-th question has 1 / n(n + 1), and those that are asked together divide theirs evenly. All
+    shares there can ever be come to 1, so whoever asks without end errs no more often than is
+    allowed, and nobody has to say beforehand how often (alpha spending: Lan & DeMets, Biometrika
+    70, 1983; of hypotheses one after the other: Foster & Stine, JRSS B 70, 2008). Dividing by the
+    number of questions so far would not do: 1 + 1/2 + 1/3 + ... has no bound.
+
+    Args:
+        before: how many questions the same rows were asked before.
+        together: how many they are asked now.
+    """
+    return 1 / ((before + 1) * (before + together + 1))
 
 
 def stated(target: "Target", variants: Sequence["Variant"]) -> tuple[Stated, ...]:

@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from ff_assets.core.declare import Source
 from ff_assets.core.entities import Entity
@@ -47,27 +47,49 @@ class Rows(NamedTuple):
     """The rows of an instance that a walk has come to, seen from a row that is to be predicted.
 
     Attributes:
+        whose: `own` if all of them are that row or belong to it; `earlier` if all are, or belong
+            to, rows of its entity that were strictly before it; `any` if neither is known.
         entity: the entity whose row it is, while nothing later than the beginning can be meant: an
             aggregate up to that row's own time is all past. `None` if any row may be meant.
         before: how long at least the row is before the one to be predicted; `None` if it is that
             row, or one that it belongs to, or any.
     """
 
+    whose: Literal["own", "earlier", "any"] = "any"
     entity: Entity | None = None
     before: timedelta | None = None
 
-    def summed_by(self, operation: AggregateOperation) -> "Rows":
-        """The rows that an aggregate sums up for these."""
-        if self.entity is None or not operation.point_in_time or operation.to != self.entity:
-            return ANY_ROWS
-        return Rows(operation.of, (self.before or timedelta()) + operation.gap)
+    def read_of(self, entity: Entity, by: Entity, row: Entity | None) -> "Rows":
+        """The rows of an entity whose features these read, their own or of what they belong to.
+
+        Args:
+            by: the entity of these rows.
+            row: the entity of the row that is to be predicted.
+        """
+        is_known = row is not None and entity.is_within(row)
+        is_known &= entity in (by, row) or entity.time is None  # others may be of a later time
+        return self if is_known else self._replace(whose="any")
+
+    def summed_by(self, operation: AggregateOperation, row: Entity | None) -> "Rows":
+        """The rows that an aggregate sums up for these.
+
+        Args:
+            row: the entity of the row that is to be predicted.
+        """
+        is_past = operation.point_in_time and operation.to == self.entity
+        whose = self.whose if row and operation.over.is_within(row) else "any"
+        if self.whose != "any" and operation.of == operation.to == row:
+            whose = "earlier"
+        elif whose == "earlier" and not is_past and operation.of.time is not None:
+            whose = "any"  # what belongs to an earlier row may be of a later time
+        if not is_past and whose != "earlier":
+            return Rows(whose)
+        waited = operation.gap if is_past else timedelta()
+        return Rows(whose, operation.of, (self.before or timedelta()) + waited)
 
     def know(self, source: Source) -> bool:
         """Whether what a source tells of them was known for good before the row to be predicted."""
         return timedelta(days=source.label_delay) <= (self.before or timedelta())
-
-
-ANY_ROWS = Rows()
 
 
 class _Node(NamedTuple):
@@ -123,11 +145,12 @@ def origins(
         summed: whether the walk goes on through aggregates, to what they sum up.
         row: the entity of the row that is to be predicted, where only what may be of that row or
             later counts. What aggregates up to its own time have of other rows of this entity,
-            each strictly before, is left out, if it was known by then; not what these rows have
-            from a row that they belong to, which may be the same one, nor what an aggregate that
-            is read on the way has of any row.
+            each strictly before, and of what belongs to these, is left out, if it was known by
+            then; not what these rows have from a row that they belong to, which may be the same
+            one, nor what an aggregate that is read on the way has of any row.
     """
-    start = _Node(*node_of(instance, feature), Rows(row))
+    is_own = row is not None and instance.entity.is_within(row)
+    start = _Node(*node_of(instance, feature), Rows("own" if is_own else "any", row))
     readers: dict[_Node, _Node | None] = {start: None}
     nodes: dict[Label, list[_Node]] = {}
     agenda = deque([start])
@@ -135,20 +158,23 @@ def origins(
         node = agenda.popleft()
         current, name, rows = node
         names: Sequence[str] = ()
+        by = current.entity
         if name is None:
             names = current.stage.inputs
         elif current.is_source:
-            earlier = rows.before is not None and current.entity == rows.entity == row
-            if earlier and rows.know(current.source):
+            is_past = rows.before is not None and current.entity == rows.entity == row
+            if (is_past or rows.whose == "earlier") and rows.know(current.source):
                 continue
             nodes.setdefault((current, name), []).append(node)
         else:
-            nodes.setdefault((current, name), []).append(node)
+            of = rows.summed_by(sum_of(current), row)
+            if of.whose != "earlier":
+                nodes.setdefault((current, name), []).append(node)
             if summed:
-                names = made_from(current, name)
-                rows = rows.summed_by(sum_of(current))
+                names, rows, by = made_from(current, name), of, sum_of(current).of
         for read in names:
-            parent = _Node(*node_of(current.inputs[read], read), rows)
+            origin = current.inputs[read]
+            parent = _Node(*node_of(origin, read), rows.read_of(origin.entity, by, row))
             if parent not in readers:
                 readers[parent] = node
                 agenda.append(parent)
@@ -177,17 +203,10 @@ def is_declared(feature: Label) -> bool:
 def outcome(parts: Iterable[Label]) -> tuple[Label, ...]:
     """Of the features that a label is made from, those that tell what is to be predicted.
 
-    They are what sources declare as labels; all, where none is, as nothing tells them apart. A
-    source whose rows are known late and that declares no label tells of nothing else.
+    They are what sources declare as labels; all, where none is, as nothing tells them apart.
     """
     parts = tuple(parts)
-    if not any(map(is_declared, parts)):
-        return parts
-    return tuple(part for part in parts if is_declared(part) or _is_known_late(part[0]))
-
-
-def _is_known_late(instance: Instance) -> bool:
-    return instance.is_source and instance.source.label_delay > 0 and not instance.source.labels
+    return tuple(filter(is_declared, parts)) or parts
 
 
 _LEDGERS: dict[int, Ledger] = {}  # by the id of a flow, as long as it lives

@@ -8,6 +8,7 @@ from ff_assets.core.buckets import describe as shown
 from ff_assets.core.declare import describe
 from ff_assets.core.errors import Location, shortened
 from ff_assets.core.instance import Instance, Variant
+from ff_assets.core.ledger import pretrained
 from ff_assets.core.rowwise import Mixing
 from ff_assets.core.split import Space, Split
 
@@ -156,12 +157,15 @@ def read_by(blamed: Instance) -> str:
 
 def refit(blamed: Instance, cell: str) -> str:
     """How a stage is fitted without the rows of a part."""
+    if pretrained(blamed):
+        return f"use a model that has not read {cell}, or a split whose {cell} it has not read"
     if not blamed.stage.fitting.is_on_train:
         cells = ", ".join(map(repr, blamed.stage.fitting.cells))
         return f"fit `{blamed.name}` on train only: leave out .fit_on({cells})"
     if cell == "train":
         return "certify test, which no fit has read"
-    return f"cross-fit `{blamed.name}`: .cross_fit(5)"
+    how = "ordered=True" if cell.startswith("block") else "nested=True"
+    return f"cross-fit `{blamed.name}` and what reads it: .cross_fit(5, {how})"
 
 
 def transductive(judged: Judged, cell: str, path: tuple[Instance, ...], rows: int) -> Finding:
@@ -177,12 +181,18 @@ def transductive(judged: Judged, cell: str, path: tuple[Instance, ...], rows: in
 
 
 def unknown(judged: Judged, cell: str, path: tuple[Instance, ...]) -> Finding:
-    """A pre-trained model of which nothing is known."""
+    """A pre-trained model of which nothing is known, or nothing that the split asks for."""
+    model = pretrained(path[0])
+    until = model.attested.until if model and model.attested else None
+    why = "" if until is None else f"it was fitted up to {until}, a day that tells of no keys; "
     return Finding(
         "UNKNOWN_FITSET",
         f"nobody says which rows `{path[0].name}` was fitted on.",
-        f"it may have read {cell}\npath: {route(path, judged.on(cell))}",
-        "say what is known: pretrained(..., attested=Attested('trained on ... only')).",
+        f"{why}it may have read {cell}\npath: {route(path, judged.on(cell))}",
+        "say what is known: pretrained(..., attested=Attested('trained on ... only'))."
+        if until is None
+        else "say which keys it has read, Attested(..., buckets=...), or split by time: "
+        "TimeSplit(cutoff=...).",
         path,
     )
 
@@ -215,7 +225,10 @@ def incomparable(
             f"`{path[0].name}` was fitted on buckets of another split than {variant.name}'s.",
             f"its buckets are of `{space.root}` by {space.axis!r}, {cell} is of "
             f"`{ours.root or 'time'}` by {ours.axis!r}; equal numbers are not equal rows\n{trail}",
-            "fit it under the project's own split.",
+            "say up to which day it was fitted, Attested(..., until=...), or fit it in the project."
+            if not ours.root
+            else "if these are the project's buckets, say so with its salt, Attested(..., salt="
+            f"{ours.axis!r}); or fit it in the project.",
             path,
         )
     return Finding(
@@ -295,6 +308,19 @@ def oof_required(reader: Instance, path: tuple[Instance, ...], rows: int) -> Fin
         f"`{reader.name}` learns is true of these rows only; the metric on test is true\n"
         f"path: {route(path[:-1], reader.name)}",
         instead,
+        path,
+        rows,
+    )
+
+
+def in_sample(path: tuple[Instance, ...], feature: str, rows: int) -> Finding:
+    """Values come from a fit that has read the labels of their very rows."""
+    return Finding(
+        "IN_SAMPLE",
+        f"`{path[0].name}` was fitted on the labels of the same rows.",
+        f"buckets {shown(rows)}: there it looks better than it is on new rows, to a model as well "
+        f"as in a metric\npath: {route(path, f'`{feature}`')}",
+        f"read other rows (cell='test'), or let `{path[0].name}` be .cross_fit(5).",
         path,
         rows,
     )

@@ -162,6 +162,8 @@ class Ledger:
         if attested is None:
             return UNKNOWN
         latest = None if attested.until is None else attested.until.toordinal()
+        if latest and not attested.buckets and not _is_timed(instance):
+            return UNKNOWN  # a day says nothing of keys
         read = NONE
         # A day is all that a time split needs; buckets of keys say nothing of time.
         if attested.buckets and not (latest and _is_timed(instance)):

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from ff_assets.core.cells import CELL
 from ff_assets.core.errors import DefinitionError, Location
 
-SERVED_AS = ("staging", "production")  # the aliases behind which a version can be
+ALIASES = ("production", "staging")  # behind which a version can be
 
 _NAME = re.compile(r"[A-Za-z](_?[A-Za-z0-9])*")  # a double underscore joins names in asset keys
 _OWNER = re.compile(r"team:.+|[\w.%+-]+@[A-Za-z0-9.-]+\.[A-Za-z]{2,7}", re.ASCII)  # Dagster's rule

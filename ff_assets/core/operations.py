@@ -1,12 +1,13 @@
 """What a stage computes; Spark classes and functions are opaque values here."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, timedelta
 from functools import cached_property
 from typing import Any, Literal, get_args
 
 from ff_assets.core.entities import Entity
+from ff_assets.core.errors import DefinitionError, Location, caller_location
 
 # What a fit reads beside the label says nothing of the outcome.
 _NO_OUTCOME = ("weightCol", "validationIndicatorCol")
@@ -157,7 +158,10 @@ class Attested:
             a target has a split of its own.
         root: the entity whose keys they are of, by name; the root of the rows it is applied to if
             it is left out.
-        until: the last day of the data it was fitted on.
+        until: the last day of the data it was fitted on, which a split by time asks for.
+
+    Raises:
+        DefinitionError: the statement, the buckets or the day is none.
     """
 
     statement: str
@@ -165,6 +169,21 @@ class Attested:
     salt: str | None = None
     root: str | None = None
     until: date | None = None
+    location: Location = field(default_factory=caller_location, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        for name, kind, example in (
+            ("statement", str, "'fitted on the orders of 2016, says team B'"),
+            ("buckets", range | None, "range(800)"),
+            ("until", date | None, "date(2016, 12, 31)"),
+        ):
+            if not isinstance(given := getattr(self, name), kind):
+                raise DefinitionError(
+                    f"`{name}` of what is attested is none.",
+                    where=[("Attested(...)", self.location)],
+                    why=f"it was given {given!r}.",
+                    fix=f"for example {name}={example}.",
+                )
 
 
 @dataclass(frozen=True)

@@ -44,7 +44,9 @@ class Governance:
 
     Args:
         deny: sensitivity tag -> patterns of asset keys that must not carry it, such as
-            `{"pii": ["predictions/*", "features/*_vector"]}`. `*` stands for any text.
+            `{"pii": ["predictions/*", "features/*_vector"]}`. `*` stands for any text. What is
+            denied in `notebooks/*`, or in that of a feature, `ff_assets.read` and `read_many`
+            refuse; everything else is refused when the definitions load.
         owners: whether every source and every target has to name an owner.
 
     Raises:

@@ -2,7 +2,7 @@
 
 It is asked as the flow is always asked, by a target: one with a model on these features, which
 exists nowhere else. So names mean what they mean in a flow, and the judge of all metrics is also
-that of a training set.
+that of a training set (`core/training_set.py`).
 """
 
 import re
@@ -12,15 +12,12 @@ from dataclasses import dataclass, replace
 from ff_assets.core.entities import Entity, finest
 from ff_assets.core.errors import (
     DefinitionError,
-    LeakError,
     Location,
     VariantExplosion,
     nearest,
 )
 from ff_assets.core.flow import Flow, infer
-from ff_assets.core.honesty import check
 from ff_assets.core.instance import Instance, Variant
-from ff_assets.core.leak_refusals import Finding
 from ff_assets.core.names import check_names
 from ff_assets.core.operations import SparkOperation
 from ff_assets.core.project import Project
@@ -28,7 +25,7 @@ from ff_assets.core.split import Split
 from ff_assets.core.stage import Stage
 from ff_assets.core.target import Target
 
-_TARGET, _MODEL = "training_set", "model_in_notebook"
+_TARGET, _MODEL = "notebook", "model_in_notebook"
 
 
 class AnyModel:
@@ -49,6 +46,7 @@ class Reading:
         variant: the derivation; of a target that stands for the reader.
         flow: that it belongs to, beside all targets of the project.
         location: where it was asked for.
+        rows: what the rows are about that they are read for, where that is known.
     """
 
     project: Project
@@ -57,6 +55,7 @@ class Reading:
     variant: Variant
     flow: Flow
     location: Location
+    rows: Entity | None = None
 
     @property
     def columns(self) -> tuple[tuple[Instance, str], ...]:
@@ -66,10 +65,47 @@ class Reading:
 
     @property
     def entity(self) -> Entity:
-        """What the finest of the features is about."""
+        """What the rows are about: as the finest of the features, if nothing else is known."""
+        if self.rows is not None:
+            return self.rows
         entity = finest(instance.entity for instance, _ in self.columns)
         assert entity is not None
         return entity
+
+    def of_rows(self, columns: Collection[str]) -> "Reading":
+        """The same, for rows with these columns.
+
+        They are of a finer entity than the features if they have its time, beside the key by which
+        they belong to what the features are about: households' features, for rows of offers.
+
+        Raises:
+            DefinitionError: they might be of several such entities.
+        """
+        own = self.entity
+        if own.time in columns:
+            return self
+        finer = {
+            entity: entity.key in columns
+            for entity in self.project.entities
+            if entity.is_below(own) and entity.time in columns and entity.key_of(own) in columns
+        }
+        with_key = [entity for entity, has_key in finer.items() if has_key]
+        among = with_key or list(finer)
+        if self.named is not None:
+            wanted = self.flow.variants_of(self.named.name)[0].entity
+            among = [entity for entity in among if entity == wanted] or among
+        if len(among) > 1:
+            names = " or ".join(f"`{entity.name}`" for entity in among)
+            raise DefinitionError(
+                f"the spine may have rows of {names}.",
+                where=[(f"read {', '.join(self.features)}", self.location)],
+                why="it has the times of "
+                + " and ".join(f"{entity.name} (`{entity.time}`)" for entity in among)
+                + ", and features are as of the time of a row.",
+                fix="leave out the time that is not that of the rows, or name the target that "
+                "they are for.",
+            )
+        return replace(self, rows=among[0]) if among else self
 
     @property
     def split(self) -> Split:
@@ -119,7 +155,7 @@ def reading_of(
     parts = _parts(variant)
     asked = _hypothetical(project, names, parts, named, location)
     try:
-        flow = _with(project, asked, names, None, location)
+        flow = flow_with(project, asked, names, None, location)
     except VariantExplosion as error:
         raise _ambiguous(names, [], here, error.why) from error
     siblings = flow.variants_of(_TARGET)
@@ -128,7 +164,7 @@ def reading_of(
         if not siblings:
             known = {name for v in flow.variants_of(_TARGET) for name in _choices(v)}
             raise DefinitionError(
-                f"there is no variant `{variant}` of {_listed(names)}.",
+                f"there is no variant `{variant}` of {listed(names)}.",
                 where=[here],
                 why=f"`{part}` does not go together with the others in one derivation."
                 if part in known
@@ -138,84 +174,6 @@ def reading_of(
     if len(siblings) > 1:
         raise _ambiguous(names, [v.label for v in siblings], here)
     return Reading(project, names, named, siblings[0], flow, location)
-
-
-def judge(reading: Reading) -> list[Finding]:
-    """Hold a reading to what a model on it would be held to, fitted on train, measured on test.
-
-    It is as strict as a project can be: features that have seen their rows' own labels are
-    refused, because nobody knows what is done with the rows. To cross-validate on them, as one
-    does in notebooks, would give a metric that is not true.
-
-    Without a target, it is held to what every target about the same rows demands.
-
-    Returns:
-        What is doubtful, but not refused.
-
-    Raises:
-        LeakError: the features are no training set; the reason is the first that was found.
-        DefinitionError: no target with a label is about these rows.
-    """
-    strict = replace(reading.project.policy, strict=True)
-    project = replace(reading.project, policy=strict)
-    doubts: list[Finding] = []
-    for target in _judges(reading):
-        inputs = [name for name in reading.features if name != target.label]
-        if not inputs:
-            continue
-        providers = {i.provider.name for i in reading.variant.instances}
-        asked = replace(
-            reading.variant.target,
-            label=target.label,
-            task=target.task,
-            entity=target.entity,
-            choose=_chosen(project, providers),
-        )
-        flow = _with(project, asked, inputs, target.label, reading.location)
-        alone = replace(flow, project=replace(flow.project, targets=(asked,)))
-        for verdict in check(alone):
-            for finding in verdict.refusals:
-                raise _refused(reading, target, finding)
-            doubts += [each for each in verdict.warnings if each not in doubts]
-    return doubts
-
-
-def _judges(reading: Reading) -> list[Target]:
-    """The targets whose labels a model on these features might learn."""
-    if reading.named is not None:
-        targets = [reading.named]
-    else:
-        about = [
-            v.target
-            for v in reading.flow.variants
-            if v.entity == reading.entity and v.target is not reading.variant.target
-        ]
-        targets = list(dict.fromkeys(about))
-    measured = [target for target in targets if target.label is not None]
-    if not measured:
-        using = [set(reading.targets_with(instance)) for instance, _ in reading.columns]
-        known = [t.name for t in reading.project.targets if t.label is not None]
-        known = [name for name in known if name in set.intersection(*using)] or known
-        raise DefinitionError(
-            f"nothing tells what {_listed(reading.features)} are to be trained for.",
-            where=[(f"read {', '.join(reading.features)}", reading.location)],
-            why=f"target `{reading.named.name}` has no label."
-            if reading.named
-            else f"no target with a label is about `{reading.entity.name}`.",
-            fix=f"name a target with a label ({', '.join(known) or 'there is none'}), or read "
-            "them with training=False to look at them.",
-        )
-    return measured
-
-
-def _refused(reading: Reading, target: Target, finding: Finding) -> LeakError:
-    return LeakError(
-        f"{_listed(reading.features)} cannot be a training set for `{target.name}`: {finding.text}",
-        code=finding.code,
-        where=[*finding.places, (f"read {', '.join(reading.features)}", reading.location)],
-        why=finding.why,
-        fix=f"{finding.fix}\nTo look at them and train nothing: training=False.",
-    )
 
 
 def _hypothetical(
@@ -233,13 +191,12 @@ def _hypothetical(
     entity = None if named is None else flow.variants_of(named.name)[0].entity
     for part in parts:  # labels tell entities and splits apart as well
         split, entity = splits.get(part, split), entities.get(part, entity)
-    chosen = dict(named.choose) if named else {}
     return Target(
         _TARGET,
         outputs=[_MODEL],
         entity=entity,
         split=split,
-        choose=chosen | _chosen(project, parts),
+        choose=(dict(named.choose) if named else {}) | chosen(project, parts),
         location=location,
     )
 
@@ -250,17 +207,17 @@ def _split(project: Project, flow: Flow, names: Sequence[str]) -> Split:
     return using[0] if len(set(using)) == 1 else project.split
 
 
-def _chosen(project: Project, providers: Collection[str]) -> dict[str, list[str]]:
+def chosen(project: Project, providers: Collection[str]) -> dict[str, list[str]]:
     """What a target says to choose these providers, of which a feature may have several."""
-    chosen: dict[str, list[str]] = {}
+    found: dict[str, list[str]] = {}
     for provider in project.providers:
         if provider.name in providers:
             for output in provider.outputs:
-                chosen.setdefault(output, []).append(provider.name)
-    return chosen
+                found.setdefault(output, []).append(provider.name)
+    return found
 
 
-def _with(
+def flow_with(
     project: Project,
     asked: Target,
     inputs: Sequence[str],
@@ -314,12 +271,13 @@ def _ambiguous(
 ) -> DefinitionError:
     shown = labels[0] if labels else "..."
     return DefinitionError(
-        f"there are several variants of {_listed(names)}.",
+        f"there are several variants of {listed(names)}.",
         where=[here],
         why=why or f"they can be made in {len(labels)} ways: {'; '.join(labels)}",
         fix=f'name one, for example variant="{shown}".',
     )
 
 
-def _listed(names: Sequence[str]) -> str:
+def listed(names: Sequence[str]) -> str:
+    """Features in the words of an error."""
     return ", ".join(f"`{name}`" for name in names)

@@ -8,7 +8,7 @@ from ff_assets.core.cells import TRAIN, VALIDATION
 from ff_assets.core.declare import describe
 from ff_assets.core.errors import DefinitionError, nearest
 from ff_assets.core.influence import upstream
-from ff_assets.core.instance import Variant
+from ff_assets.core.instance import Instance, Variant
 from ff_assets.core.leakage import Provenance
 from ff_assets.core.ledger import Ledger, day_of
 from ff_assets.core.split import Space, TimeSplit
@@ -123,6 +123,12 @@ def _division(variant: Variant, scheme: str) -> list[int] | None:
         if instance.is_estimator and instance.stage.fitting.scheme == scheme:
             return instance.stage.fitting.divided(variant.split)
     return None
+
+
+def nearest_estimator(variant: Variant) -> Instance | None:
+    """The estimator that the prediction comes from, if any does."""
+    behind = upstream(variant.prediction, trained=False)
+    return next((instance for instance in behind if instance.is_estimator), None)
 
 
 def measured_cells(ledger: Ledger, variant: Variant) -> Iterator[str]:

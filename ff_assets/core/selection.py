@@ -20,7 +20,7 @@ from ff_assets.core.leak_refusals import Finding, Judged, route
 from ff_assets.core.leakage import NOTHING, FitSet, Provenance
 from ff_assets.core.leaks import Leaks, Learned, Read
 from ff_assets.core.ledger import day_of
-from ff_assets.core.requested import Part, deciding
+from ff_assets.core.requested import Part, deciding, nearest_estimator
 from ff_assets.core.split import TimeSplit
 
 
@@ -244,13 +244,14 @@ _A_FIT = "a choice by a metric is a fit on its rows: nobody could have made it t
 
 def _nothing_to_compare(variant: Variant) -> Finding:
     """The part that is chosen on has no honest prediction at all."""
-    chosen = variant.target.select_on
+    chosen, model = variant.target.select_on, nearest_estimator(variant)
     return Finding(
         "NO_PREDICTION",
         f"the champion is chosen by the metric on {chosen}, of which no row has a prediction.",
         f"no stage that `{variant.prediction.name}` is made by has a fit that leaves these rows "
         "out and has rows to learn from",
-        f"cross-fit `{variant.prediction.name}`, .cross_fit(5), or choose on a validation part of "
-        "the split, select_on='validation'; of ordered blocks choose on later ones.",
+        (f"cross-fit `{model.name}`, .cross_fit(5), or " if model else "")
+        + "choose on a validation part of the split, select_on='validation'; of ordered blocks "
+        "choose on later ones.",
         (variant.prediction,),
     )

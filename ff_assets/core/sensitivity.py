@@ -290,6 +290,32 @@ def _beside(source: Source, name: str) -> Carrier:
     return column_of(source.entity, name)
 
 
+def masked(text: str, tags: Iterable[str]) -> str:
+    """A value as an error or a report shows it, or which tags it is not shown for.
+
+    Args:
+        text: the value.
+        tags: that it carries.
+    """
+    among = sorted(set(tags))
+    return f"(masked: {', '.join(among)})" if among else text
+
+
+def tags_beside(entity: Entity, column: str, *sources: Source) -> set[str]:
+    """The tags that some sources declare for a column of an entity's rows, as far as they do.
+
+    A run that finds a wrong row has the sources at hand that it comes from, and not the project.
+    """
+    carrier = column_of(entity, column)
+    return {
+        tag
+        for source in sources
+        for name, tags in source.sensitivity.items()
+        if _beside(source, name) == carrier
+        for tag in tags
+    }
+
+
 def columns_of(entity: Entity) -> tuple[Carrier, ...]:
     """The columns that stand beside the features of an entity's rows."""
     return tuple(dict.fromkeys(column_of(entity, name) for name in entity.columns))

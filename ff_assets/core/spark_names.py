@@ -1,30 +1,35 @@
-"""The names in Spark by which code looks at other rows than one at a time."""
+"""The names in Spark by which code looks at one row at a time, and those by which it does not."""
 
+import functools
 import re
+import sys
+from collections.abc import Iterator
 
 FUNCTIONS = ("pyspark.sql.functions", "pyspark.sql.connect.functions")
-# Windows, and what computes from whole data frames when it is constructed or called.
-MIXING_MODULES = (
-    "pyspark.ml.stat",
-    "pyspark.mllib",
-    "pyspark.pandas",
-    "pyspark.sql.connect.window",
-    "pyspark.sql.window",
+# Modules of pyspark that hold nothing else, beside what is listed below by name.
+ON_ROWS = (
+    *("pyspark.errors", "pyspark.ml.", "pyspark.sql.avro.", "pyspark.sql.protobuf."),
+    *("pyspark.sql.classic.column", "pyspark.sql.column", "pyspark.sql.connect.column"),
+    "pyspark.sql.types",
 )
+FRAMES = ("pyspark.sql.dataframe", "pyspark.sql.session")
+# What computes from whole data frames when it is constructed or called.
+MIXING_MODULES = ("pyspark.ml.connect.", "pyspark.ml.stat", "pyspark.ml.torch.")
 
-# Spark's aggregate and window functions, as its reference groups them.
+# Spark's aggregate and window functions, as its reference groups them; those of SQL are among them.
 _MIXING_NAMES = """
-    any_value approx_count_distinct approx_percentile array_agg avg bit_and bit_or bit_xor
-    bitmap_and_agg bitmap_construct_agg bitmap_or_agg bool_and bool_or collect_list collect_set
-    collect_union corr count count_distinct countDistinct count_if count_min_sketch covar_pop
-    covar_samp every first first_value grouping grouping_id histogram_numeric hll_sketch_agg
-    hll_union_agg kll_merge_agg_bigint kll_merge_agg_double kll_merge_agg_float
-    kll_sketch_agg_bigint kll_sketch_agg_double kll_sketch_agg_float kurtosis last last_value
-    listagg listagg_distinct max max_by mean median min min_by mode percentile percentile_approx
-    product regr_avgx regr_avgy regr_count regr_intercept regr_r2 regr_slope regr_sxx regr_sxy
-    regr_syy skewness some std stddev stddev_pop stddev_samp string_agg string_agg_distinct sum
-    sum_distinct sumDistinct theta_intersection_agg theta_sketch_agg theta_union_agg try_avg
-    try_sum tuple_intersection_agg_double tuple_intersection_agg_integer tuple_sketch_agg_double
+    any any_value approx_count_distinct approx_percentile approx_top_k approx_top_k_accumulate
+    approx_top_k_combine array_agg avg bit_and bit_or bit_xor bitmap_and_agg bitmap_construct_agg
+    bitmap_or_agg bool_and bool_or collect_list collect_set collect_union corr count count_distinct
+    countDistinct count_if count_min_sketch covar_pop covar_samp every first first_value grouping
+    grouping_id histogram_numeric hll_sketch_agg hll_union_agg kll_merge_agg_bigint
+    kll_merge_agg_double kll_merge_agg_float kll_sketch_agg_bigint kll_sketch_agg_double
+    kll_sketch_agg_float kurtosis last last_value listagg listagg_distinct max max_by mean measure
+    median min min_by mode percentile percentile_approx percentile_cont percentile_disc product
+    regr_avgx regr_avgy regr_count regr_intercept regr_r2 regr_slope regr_sxx regr_sxy regr_syy
+    skewness some std stddev stddev_pop stddev_samp string_agg string_agg_distinct sum sum_distinct
+    sumDistinct theta_intersection_agg theta_sketch_agg theta_union_agg try_avg try_sum
+    tuple_intersection_agg_double tuple_intersection_agg_integer tuple_sketch_agg_double
     tuple_sketch_agg_integer tuple_union_agg_double tuple_union_agg_integer var_pop var_samp
     variance
 """
@@ -32,7 +37,10 @@ _WINDOW_NAMES = """
     counter_diff cume_dist dense_rank lag lead nth_value ntile percent_rank rank row_number
 """
 # They are given many rows at a time, or a function that only its name tells of.
-_BATCH_NAMES = "arrow_udf call_function call_udf pandas_udf"
+_BATCH_NAMES = """
+    arrow_udf arrow_udtf call_function call_udf java_method pandas_udf predict_batch_udf reflect
+    try_reflect udtf
+"""
 ACROSS_GROUPS = frozenset(f"{_WINDOW_NAMES} {_BATCH_NAMES}".split())
 MIXING = ACROSS_GROUPS | frozenset(_MIXING_NAMES.split())
 ROW_BY_ROW = (None, 100, 101)  # Spark's numbers of Python functions that get one row at a time
@@ -43,34 +51,59 @@ _VOLATILE_NAMES = """
     random randstr shuffle spark_partition_id uniform uuid
 """
 VOLATILE = frozenset(_VOLATILE_NAMES.split())
-SQL = ("expr", "selectExpr", "sql")
-IN_SQL = re.compile(
-    rf"\b(over|{'|'.join(sorted(MIXING | VOLATILE))})\s*\(|\(\s*(select)\b", re.IGNORECASE
+TAKING_SQL = ("filter", "selectExpr", "where")  # methods; of the functions it is `expr`
+# A function whose name only a run would tell is as good as one that mixes rows.
+_IN_SQL = re.compile(
+    rf"(?<!like )\b(over|{'|'.join(sorted(MIXING | VOLATILE))})\s*\("
+    r"|\b(current_date|current_time|current_timestamp|localtimestamp)\b"
+    r"|\(\s*(from|select|table|values|with)\s+[\w(]|(\0|%s|\{\w*\})\(",
+    re.IGNORECASE,
 )
-ON_COLUMNS = frozenset({"over"})
-BATCHES = frozenset(f"{_BATCH_NAMES} predict_batch_udf".split())
-# What a data frame does with other rows than one at a time: it groups, joins or counts them, gives
-# them to Python or to others, or makes them known by a name. `test_rowwise.py` decides on each
-# method of Spark's.
-_FRAME_METHODS = """
-    agg approxQuantile asTable collect corr count cov createGlobalTempView
-    createOrReplaceGlobalTempView createOrReplaceTempView createTempView crossJoin crosstab cube
-    describe distinct dropDuplicates dropDuplicatesWithinWatermark drop_duplicates exceptAll
-    executionInfo exists first foreach foreachPartition freqItems groupBy groupby groupingSets head
-    intersect intersectAll isEmpty join lateralJoin limit mapInArrow mapInPandas mergeInto
-    nearestByJoin observe offset pandas_api pivot plot randomSplit rdd registerTempTable rollup
-    sample sampleBy scalar subtract summary tail take toArrow toJSON toLocalIterator toPandas
-    transpose union unionAll unionByName write writeStream writeTo zip zipWithIndex
+_BESIDE_SQL = re.compile(r"`|/\*.*?\*/|--[^\n]*", re.DOTALL)
+
+# What data frames do with one row at a time, or with none.
+_FRAME_NAMES = """
+    alias cache checkpoint coalesce colRegex columns drop dropna dtypes explain fill fillna filter
+    hint inputFiles isLocal isStreaming localCheckpoint melt metadataColumn na orderBy persist
+    printSchema repartition repartitionById repartitionByRange replace sameSemantics schema select
+    selectExpr semanticHash show sort sortWithinPartitions sparkSession storageLevel to toDF
+    transform unpersist unpivot where withColumn withColumnRenamed withColumns withColumnsRenamed
+    withMetadata withWatermark
 """
-# What a session does to reach rows that were made known, and what is done with a whole data frame.
-_SESSION_METHODS = "catalog sparkContext sql table tvf udtf"
-_FITS = """
-    approxNearestNeighbors approxSimilarityJoin assignClusters evaluate
-    findFrequentSequentialPatterns fit fitMultiple logLikelihood logPerplexity
+# What sessions offer that is of use in a row-wise stage, or that columns may well be called.
+_SESSION_NAMES = "active client conf range stop streams version"
+ON_ONE_ROW = frozenset(f"{_FRAME_NAMES} {_SESSION_NAMES}".split())
+# Fits and other looks at whole data frames, by Spark's ML, and ways around all that is read here.
+_OTHER_NAMES = """
+    _evaluate _fit _fit_java approxNearestNeighbors approxSimilarityJoin assignClusters evaluate
+    evaluateEachIteration findFrequentSequentialPatterns fit fitMultiple logLikelihood logPerplexity
+    __dict__ __getattr__ _jc _jdf _jsparkSession _jvm _plan _sc _session
 """
-_UNREADABLE = "_jc _jdf _jsparkSession _jvm _sc"
-ON_FRAMES = ON_COLUMNS | frozenset(
-    f"{_FRAME_METHODS} {_SESSION_METHODS} {_FITS} {_UNREADABLE}".split()
+OVER = frozenset({"over"})
+CLASSES = (
+    *("DataFrame", "DataFrameNaFunctions", "DataFrameStatFunctions", "GroupedData"),
+    "SparkSession",
 )
-# Functions that take the name of what they get as a text.
-BY_NAME = ("attrgetter", "getattr", "methodcaller")
+
+
+def mixing_methods() -> frozenset[str]:
+    """All that Spark's data frames and sessions offer, but for what is known to be row by row."""
+    return _mixing_methods(sys.modules.get("pyspark.sql"))  # it is there if anything is of Spark
+
+
+@functools.cache
+def _mixing_methods(spark: object) -> frozenset[str]:
+    classes = [getattr(spark, name) for name in CLASSES if hasattr(spark, name)]
+    offered = {name for cls in classes for name in dir(cls) if not name.startswith("__")}
+    return OVER | (offered - ON_ONE_ROW) | {*_OTHER_NAMES.split()}
+
+
+def named_in_sql(text: str) -> Iterator[str]:
+    """Functions in a text of SQL that look at other rows or change from run to run.
+
+    A subquery is called by its first word, and a function whose name only a run would tell by what
+    stands in its place.
+    """
+    for written in (text, _BESIDE_SQL.sub(" ", text)):
+        for found in _IN_SQL.finditer(written):
+            yield next(filter(None, found.groups())).lower()

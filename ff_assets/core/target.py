@@ -49,7 +49,8 @@ class Target:
             be judged. They are the target's own or of what its rows belong to. Numbers of many
             values are cut into quartiles, of many texts the 20 most frequent are shown.
         schedule: when to fit and to predict, as cron in UTC: `"0 6 * * *"`. It makes a schedule of
-            each of the target's three jobs, all of them off until somebody turns them on.
+            each of the target's three jobs, all of them off until somebody turns them on. With an
+            A/B test these are the jobs that fit, that predict for the test, and that look at it.
         fresh_for: how old predictions may become, such as `"26h"`: Dagster marks those that are
             older. Allow for the time that a run takes.
         ab_test: two aliases that serve shares of the units, and the outcomes that they are

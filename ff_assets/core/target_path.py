@@ -12,7 +12,10 @@ sums up later rows than the output does: both go up to a time of their own, or h
 rows that the label sums up, an output must not be made from the same features; nor from others of
 theirs, row by row or summed up, unless the source tells features from outcomes by declaring what
 the label sums up as a label. What a row is made of, and what it is a part of, tells of it as well:
-the items of a basket that is summed up, or the basket of items that are.
+the items of a basket that is summed up, or the basket of items that are. Apart from these are the
+rows that belong to an earlier row, if all that the label sums up belongs to its own: last week's
+sales tell of this week's honestly. And a change against earlier rows, as of a value against its own
+past mean, is about the value: what it is compared with was known.
 
 What else sources declare as labels is no input either: of the rows that the outcome is of, as it is
 known no earlier; and under a split by time whatever is known only after a row's own time.
@@ -40,25 +43,50 @@ def _reasons(judged: Judged) -> Iterator[Finding]:
     name = judged.variant.target.label
     assert name is not None
     label = judged.variant.features[name], name
-    output = judged.instance, judged.output
-    near = origins(*label, summed=False)
-    summed = {part for each in near.of_aggregates for part in origins(*each).of_sources}
-    told = outcome(origins(*label).of_sources)
+    row, output = label[0].entity, (judged.instance, judged.output)
+    truth = _sums(label)
+    summed = dict.fromkeys(part for each in truth for part in origins(*each).of_sources)
+    told = outcome([*origins(*label, summed=False).of_sources, *summed])
     every = origins(*output)
-    later = {entity: origins(*output, row=entity) for entity in {i.entity for i, _ in told}}
+    later = {entity: origins(*output, row=entity) for entity in {row, *(i.entity for i, _ in told)}}
+    own = _of_own_row(label)
 
     def used(part: Label) -> Origins:
-        return every if part in summed else later[part[0].entity]
+        if part not in summed:
+            return later[part[0].entity]
+        return later[row] if part in own else every
 
     shared = [part for part in told if part in used(part).nodes]
     if shared:
         yield _made_from_label(judged, used(shared[0]).path(shared[0]), shared, told)
-    if summed:
-        yield from _same_events(judged, origins(*label).of_aggregates, every)
+    for each in dict.fromkeys(a for near in truth for a in origins(*near).of_aggregates):
+        parts = origins(*each).of_sources
+        if not any(map(is_declared, parts)):  # which tells the outcome from what was known
+            yield from _same_events(judged, each, later[row] if own.issuperset(parts) else every)
     for part in told:
         yield from _outcomes(judged, part, used(part))
     if isinstance(judged.variant.split, TimeSplit):
-        yield from _unknown_yet(judged, origins(*output, row=label[0].entity))
+        yield from _unknown_yet(judged, later[row])
+
+
+def _sums(label: Label) -> list[Label]:
+    """The aggregates that a label is made from, but for what is only compared with the outcome.
+
+    A change against earlier rows is made from what these had, which was known by then.
+    """
+    fresh = set(origins(*label, row=label[0].entity).of_sources)
+    return [
+        each
+        for each in origins(*label, summed=False).of_aggregates
+        if origins(*each, row=label[0].entity).of_sources
+        or not (any(map(is_declared, fresh)) or fresh.issuperset(origins(*each).of_sources))
+    ]
+
+
+def _of_own_row(label: Label) -> set[Label]:
+    """Of what a label is made from, the features that it has of its own row and its parts only."""
+    walk = origins(*label, row=label[0].entity)
+    return {p for p in walk.of_sources if all(rows.whose == "own" for rows in walk.rows(p))}
 
 
 def _outcomes(judged: Judged, part: Label, used: Origins) -> Iterator[Finding]:
@@ -85,16 +113,12 @@ def _unknown_yet(judged: Judged, used: Origins) -> Iterator[Finding]:
             yield found.outcome_as_input(judged, used.path(feature), feature[1])
 
 
-def _same_events(judged: Judged, truth: tuple[Label, ...], used: Origins) -> Iterator[Finding]:
-    for summed in truth:
-        parts = origins(*summed).of_sources
-        if any(is_declared(part) for part in parts):
-            continue  # which tells the outcome from what was known
-        for other in used.features:
-            if _tells_of(other, sum_of(summed[0])):
-                source = parts[0][0].name
-                yield _of_same_events(judged, used.path(other), other[1], summed[0], source)
-                return
+def _same_events(judged: Judged, summed: Label, used: Origins) -> Iterator[Finding]:
+    """What is made from the rows that an aggregate sums up, where no outcome among it is told."""
+    for other in used.features:
+        if _tells_of(other, sum_of(summed[0])):
+            source = origins(*summed).of_sources[0][0].name
+            yield _of_same_events(judged, used.path(other), other[1], summed[0], source)
 
 
 def _tells_of(feature: Label, summed: AggregateOperation) -> bool:

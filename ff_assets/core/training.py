@@ -59,3 +59,16 @@ def _seen(
     path = ledger.trace(parent, one, has_seen, context=context, trained=not direct)
     finding = leak_refusals.oof_required if direct else leak_refusals.depth_taint
     return finding(reader, (*path, reader), seen)
+
+
+def in_sample(ledger: Ledger, instance: Instance, feature: str, rows: int) -> Iterator[Finding]:
+    """Whether values on some rows come from a fit that has read the labels of these very rows."""
+    seen = ledger[instance].memorised & rows
+    if seen:
+        space, one = instance.split.space(instance.entity), seen & -seen
+
+        def has_seen(provenance: Provenance) -> int:
+            return provenance.labels.within(space, one)
+
+        path = ledger.trace(instance, one, has_seen, trained=False)
+        yield leak_refusals.in_sample(path, feature, seen)

@@ -1,6 +1,7 @@
 """The arms of an A/B test in Spark: which rows belong to which arm."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 from ff_assets.core.ab_test import ABTest
@@ -33,26 +34,39 @@ class Division:
     """How the rows of a target are divided among the arms of its test.
 
     Attributes:
-        test: decides the share.
+        test: its name.
+        share: of the treatment.
         salt: what is hashed before the key of a unit.
         unit: the column with that key.
     """
 
-    test: ABTest
+    test: str
+    share: float
     salt: str
     unit: str
 
     @classmethod
     def of(cls, test: ABTest, target: str, entity: Entity) -> "Division":
         """How rows of a target's entity are divided."""
-        return cls(test, test.salt(target), entity.split_key)
+        return cls(test.name, test.share, test.salt(target), entity.split_key)
+
+    @classmethod
+    def recorded(cls, details: Mapping[str, Any]) -> "Division | None":
+        """How the rows of a record's predictions were divided; `None` without a test."""
+        return cls(**{f.name: details[f.name] for f in fields(cls)}) if "arms" in details else None
 
     def rows(self, frame: "DataFrame", arm: str) -> "DataFrame":
         """Those of an arm."""
         from pyspark.sql import functions as F
 
-        return frame.where(arm_column(F.col(self.unit), self.salt, self.test.share) == arm)
+        return frame.where(arm_column(F.col(self.unit), self.salt, self.share) == arm)
 
     def describe(self) -> dict[str, Any]:
         """The division as plain values."""
-        return {"test": self.test.name, "unit": self.unit, "share": self.test.share}
+        return asdict(self)
+
+
+def by_arm(details: Mapping[str, Any]) -> Mapping[str, Mapping[str, Any]]:
+    """Arm -> what a record of predictions says of its model; of no arm without a test."""
+    found: Mapping[str, Mapping[str, Any]] = details.get("arms", {"": details})
+    return found

@@ -21,12 +21,14 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from ff_assets.core.cells import CELL, TEST, TRAIN
 from ff_assets.core.declare import Source, describe
+from ff_assets.core.entities import Entity
 from ff_assets.core.errors import DataError, DefinitionError, nearest
 from ff_assets.core.fingerprint import Fingerprints
 from ff_assets.core.flow import infer
 from ff_assets.core.influence import origins
 from ff_assets.core.instance import Instance, Variant
 from ff_assets.core.project import Project
+from ff_assets.core.sensitivity import masked, tags_beside
 from ff_assets.core.steps import rows_of
 from ff_assets.engine.columns import stored_columns
 from ff_assets.engine.execute import Execution, Failed
@@ -55,7 +57,7 @@ class Audited:
             train either, so nothing is shown. `not reproducible`: they change when nothing does.
         rows: predictions on test that were compared.
         changed: how many of them changed with the labels of test.
-        examples: keys of a few of these.
+        examples: keys of a few of these, unless they are sensitive.
         columns: the columns in which they changed.
         control: how many predictions on test changed with a few labels of train; 0 where this was
             not tried, because labels of test changed some already.
@@ -222,13 +224,18 @@ class _Runs:
                 outcome="leak" if each.keys else "no leak" if control[name] else "control failed",
                 rows=each.rows,
                 changed=len(each.keys),
-                examples=tuple(each.keys)[:EXAMPLES],
+                examples=self._examples(each, first.variants[name].entity),
                 columns=tuple(each.columns),
                 control=control[name],
                 one_partition=bool(where),
             )
             for name, each in changed.items()
         }
+
+    def _examples(self, difference: _Difference, entity: Entity) -> tuple[str, ...]:
+        tags = tags_beside(entity, entity.key, *self._project.sources)
+        shown = (masked(key, tags) for key in tuple(difference.keys)[:EXAMPLES])
+        return tuple(dict.fromkeys(shown))
 
     # Running
 

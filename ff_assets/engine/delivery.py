@@ -5,10 +5,13 @@ and models that a run would compute it by.
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import reduce
+from operator import and_
 from typing import TYPE_CHECKING
 
 from ff_assets.core.buckets import ALL
 from ff_assets.core.cells import BUCKET, CELL, TRAIN
+from ff_assets.core.entities import Entity
 from ff_assets.core.errors import DataError
 from ff_assets.core.instance import Instance
 from ff_assets.core.operations import AggregateOperation
@@ -23,7 +26,7 @@ from ff_assets.engine.frame_plan import Recipe
 from ff_assets.engine.frames import Frames
 from ff_assets.engine.plan import make_plan
 from ff_assets.engine.regions import among, within
-from ff_assets.engine.spine import Spine
+from ff_assets.engine.spine import Spine, since_column
 from ff_assets.engine.store import Store
 from ff_assets.engine.versions import fingerprint
 
@@ -31,7 +34,7 @@ if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame, SparkSession
 
 KNOWN = "_known"
-_SINCE, _STORED_BUCKET, _STORED, _MADE = "_since", "_stored_bucket", "_stored", "_made"
+_STORED_BUCKET, _STORED, _MADE = "_stored_bucket", "_stored", "_made"
 
 Session = Callable[[], "SparkSession"]
 
@@ -76,33 +79,49 @@ def read_at(reading: Reading, given: "DataFrame", store: Store, spark: Session) 
         for instance in spine.dated
         if instance.is_aggregate
     ]
-    frames, recipes = _opened(reading, [*looked_up, *summed_up], spine.dated, store, spark)
+    timed = [[(source, source.source.outputs[0])] for source in spine.timed.values()]
+    frames, recipes = _opened(reading, [*looked_up, *timed, *summed_up], spine.dated, store, spark)
     rows, remaining = given, iter(recipes)
-    found = []
     if spine.stored:
         names = {feature: feature[1] for feature in spine.stored}
-        stored = frames.stored_at(spine, next(remaining), spine.stored, names)
+        stored = frames.stored_at(spine, next(remaining), spine.stored, names, spine.carried)
         rows = rows.join(stored, on=spine.key_of(spine.stored), how="left")
-        known = F.col(_STORED).isNotNull()
-        if _SINCE in stored.columns:
-            known &= F.col(_SINCE) <= F.col(str(spine.entity.time))
-        known = F.coalesce(known, F.lit(False))
-        rows = rows.withColumns({name: F.when(known, F.col(name)) for _, name in spine.stored})
-        found.append(known)
+    beside = next(remaining) if spine.beside else None
+    for entity in spine.timed:
+        times = frames.times_at(spine, entity, next(remaining))
+        rows = rows.join(times, on=spine.entity.key_of(entity), how="left")
     if spine.dated:
-        beside = next(remaining) if spine.beside else None
         made = frames.made_at(spine, beside, remaining)
         rows = rows.join(made, on=spine.keys, how="left")
-        found.append(F.col(_MADE).isNotNull())
     frames.close()
+    known = {
+        name: _known(spine, name, _MADE if instance in spine.dated else _STORED)
+        for instance, name in reading.columns
+    }
     bucket = spine.bucket(F.col(_STORED_BUCKET) if spine.stored else None)
-    all_found = found[0] & found[-1]
     return rows.select(
         *(F.col(f"`{name}`") for name in given.columns if name != CELL),
-        *reading.features,
+        *(F.when(each, F.col(name)).alias(name) for name, each in known.items()),
         named_cell(bucket, reading.split).alias(CELL),
-        all_found.alias(KNOWN),
+        reduce(and_, known.values()).alias(KNOWN),
     )
+
+
+def _known(spine: Spine, feature: str, found: str) -> "Column":
+    """Whether a feature was there, and known, at the time of a row; never null.
+
+    Args:
+        found: the column that is null where there is no row for the keys.
+    """
+    from pyspark.sql import functions as F
+
+    is_known = F.col(found).isNotNull()
+    for entity, days in spine.since.get(feature, {}).items():
+        since = F.col(since_column(entity))
+        if days:
+            since += F.make_dt_interval(days=F.lit(days))
+        is_known &= F.coalesce(since <= F.col(str(spine.entity.time)), F.lit(False))
+    return is_known
 
 
 def named_cell(bucket: "Column", split: Split) -> "Column":
@@ -124,26 +143,38 @@ class _Frames(Frames):
         recipe: Recipe,
         features: Sequence[Feature],
         names: "dict[Feature, str]",
+        carried: Sequence[str] = (),
     ) -> "DataFrame":
-        """What is looked up by key, with the time from which on it was known, if that is known.
+        """What is looked up by key, with the time of the row that it is found in, if that has one.
 
         Args:
             names: feature -> its column in the result.
+            carried: foreign keys that come along.
         """
         from pyspark.sql import functions as F
 
         entity, key = recipe.base.entity, spine.key_of(features)
-        since = []
-        if entity == spine.entity and spine.has_time:
-            since.append(F.col(str(entity.time)).alias(_SINCE))
         frame = self._together(recipe).select(
             F.col(entity.key).alias(key),
-            *since,
+            *([] if entity.time is None else [F.col(entity.time).alias(since_column(entity))]),
+            *carried,
             F.col(BUCKET).alias(_STORED_BUCKET),
             F.lit(True).alias(_STORED),
             *(F.col(self.columns(i)[name]).alias(names[i, name]) for i, name in features),
         )
         spine.check_type(frame, key)
+        return frame
+
+    def times_at(self, spine: Spine, entity: Entity, recipe: Recipe) -> "DataFrame":
+        """The times of the rows that rows of the spine belong to."""
+        from pyspark.sql import functions as F
+
+        key = spine.entity.key_of(entity)
+        frame = self._together(recipe).select(
+            F.col(entity.key).alias(key), F.col(str(entity.time)).alias(since_column(entity))
+        )
+        if key not in spine.carried:
+            spine.check_type(frame, key)
         return frame
 
     def made_at(self, spine: Spine, beside: Recipe | None, events: Iterator[Recipe]) -> "DataFrame":
@@ -160,9 +191,10 @@ class _Frames(Frames):
             names = {each: self.columns(each[0])[each[1]] for each in spine.beside}
             stored = self.stored_at(spine, beside, spine.beside, names)
             frame = frame.join(stored, on=spine.key_of(spine.beside), how="inner")
-            if _SINCE in stored.columns:
-                frame = frame.where(F.col(_SINCE) <= F.col(str(spine.entity.time)))
-            frame = frame.drop(_SINCE, _STORED_BUCKET, _STORED)
+            since = since_column(spine.entity)
+            if spine.has_time and since in stored.columns:
+                frame = frame.where(F.col(since) <= F.col(str(spine.entity.time)))
+            frame = frame.select(*rows.columns, *names.values())
         for instance in spine.dated:
             if instance.is_aggregate:
                 operation = instance.stage.operation

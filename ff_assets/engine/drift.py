@@ -51,11 +51,11 @@ class Watch:
             self._failed = {"failed": brief(error)}
             return given
 
-    def describe(self, directory: Path, rows: int) -> dict[str, Any]:
+    def describe(self, files: Sequence[Path], rows: int) -> dict[str, Any]:
         """What is recorded of the drift, as plain values; or as `failed`, why it is not known.
 
         Args:
-            directory: with the rows that were scored.
+            files: with the rows that were scored.
             rows: how many there are.
         """
         if not rows:
@@ -63,11 +63,11 @@ class Watch:
         if self._failed:
             return self._failed
         try:
-            return self._described(directory)
+            return self._described(files)
         except Exception as error:
             return {"failed": brief(error)}
 
-    def _described(self, directory: Path) -> dict[str, Any]:
+    def _described(self, files: Sequence[Path]) -> dict[str, Any]:
         reference, entity = self._reference, self._entity
         names = list(reference.features)
         sample = self._observation.get["drawn"] if names else None
@@ -77,7 +77,7 @@ class Watch:
         }
         bins = {name: each.bins for name, each in reference.outputs.items()}
         together = None if entity.split_key == entity.key else entity.split_key
-        outputs = counts_of(directory, bins, together)
+        outputs = counts_of(files, bins, together)
         return {
             "since": reference.since,
             "features": [

@@ -32,10 +32,12 @@ class Looked:
     Attributes:
         looks: all of them, the present one last.
         reused: whether nothing is new since the last one.
+        data_version: that the source of the outcomes states, if it states any.
     """
 
     looks: list[Look]
     reused: bool
+    data_version: str | None
 
 
 class Experiment:
@@ -79,9 +81,10 @@ class Experiment:
         outcomes = Outcomes(self._test, self._unit, self._staging, self._spark)
         made_from = self._fingerprint(exposures, outcomes.version)
         if looks and looks[-1].fingerprint == made_from:
-            return Looked(looks, reused=True)
+            return Looked(looks, reused=True, data_version=outcomes.stated)
         look = self._look(exposures, outcomes.rows, made_from, looks).with_effect()
-        return Looked(add_look(self._store, self._target, self._test.name, look), reused=False)
+        looks = add_look(self._store, self._target, self._test.name, look)
+        return Looked(looks, reused=False, data_version=outcomes.stated)
 
     def _fingerprint(self, exposures: Exposures, content: str) -> str:
         test = self._test
@@ -259,6 +262,7 @@ _CODE = (
     "engine/exposures",
     "engine/looks",
     "engine/outcomes",
+    "engine/published",
     "stats/sample_ratio",
     "stats/sequential",
 )

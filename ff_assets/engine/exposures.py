@@ -1,14 +1,16 @@
 """Who was exposed in an A/B test: read back from all predictions that are stored."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import reduce
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ff_assets.core.ab_test import AB_TEST
 from ff_assets.core.assignment import CONTROL, TREATMENT
 from ff_assets.engine.arms import ARM
+from ff_assets.engine.published import uses
 from ff_assets.engine.store import Record, Store
 
 if TYPE_CHECKING:
@@ -37,12 +39,21 @@ class Exposures:
         """Those of a test, oldest first."""
         folders = store.ab_test_path(target, test).glob("versions=*/data=*/day=*")
         found = {folder: store.predictions(folder) for folder in folders}
-        return cls.among({f: record for f, record in found.items() if record is not None})
+        used = [(each.time, each.path) for each in uses(store, target, AB_TEST)]
+        return cls.among({f: record for f, record in found.items() if record is not None}, used)
 
     @classmethod
-    def among(cls, predictions: Mapping[Path, Record]) -> "Exposures":
-        """Those among all predictions of a test."""
-        ordered = sorted((_at(r), f) for f, r in predictions.items() if r.rows)
+    def among(
+        cls, predictions: Mapping[Path, Record], used: Iterable[tuple[datetime, Path]] = ()
+    ) -> "Exposures":
+        """Those among all predictions of a test.
+
+        Args:
+            used: when which of them, or of other tests, were published or used again: versions may
+                come to be the same on a day on which they were so before.
+        """
+        times = {*((_at(r), f) for f, r in predictions.items()), *used}
+        ordered = sorted((at, f) for at, f in times if f in predictions and predictions[f].rows)
         differ = [(at, f) for at, f in ordered if _differ(predictions[f])]
         same = [at for at, f in ordered if not _differ(predictions[f])]
         end = next((at for at in same if differ and at > differ[0][0]), None)

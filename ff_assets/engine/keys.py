@@ -9,6 +9,7 @@ from ff_assets.core.entities import Entity
 from ff_assets.core.errors import DataError
 from ff_assets.core.instance import Instance
 from ff_assets.core.refusals import describe
+from ff_assets.core.sensitivity import masked, tags_beside
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -121,9 +122,15 @@ class _Pairs:
             if None not in (row[mine], row[theirs]) and row[mine] != row[theirs]
         )
         count = wrong.select(key).distinct().count()
-        example = f"{key} {row[key]!r} with {self._mine[0]} {row[self._mine[0]]!r}"
-        named = row[self._mine[at]], row[self.theirs[at]]
-        return disagreeing(self._first, self._other, self._over.chain[at], count, example, named)
+        example = row[key], row[self._mine[0]], row[self._mine[at]], row[self.theirs[at]]
+        chain = self._over.chain
+        return disagreeing(self._first, self._other, chain[0], chain[at], count, example)
+
+
+def key_shown(instance: Instance, column: str, value: object, other: Instance) -> str:
+    """A key of a source's rows in an error about these and those of another source."""
+    sources = (each.source for each in (instance, other) if each.is_source)
+    return masked(repr(value), tags_beside(instance.entity, column, *sources))
 
 
 def other_keys(
@@ -164,7 +171,7 @@ def orphaned(
         f"{count:,} rows of source `{children.name}` belong to no row of `{parents.name}`.",
         where=[describe(children.provider), describe(parents.provider)],
         why=f"their `{child.key_of(parent)}` is no `{parent.key}` there, for example "
-        + ", ".join(repr(example) for example in examples)
+        + ", ".join(key_shown(children, child.key_of(parent), each, parents) for each in examples)
         + f"; without that row nothing is known of their {parent.name}.",
         fix=f"let the loader of `{parents.name}` bring these rows, with nulls where it has nothing "
         f"to say, or leave rows without a {parent.name} out of `{children.name}`.",
@@ -174,25 +181,33 @@ def orphaned(
 def disagreeing(
     children: Instance,
     others: Instance,
+    by: Entity,
     ancestor: Entity,
     count: int,
-    example: str,
-    named: tuple[object, object],
+    example: tuple[object, object, object, object],
 ) -> DataError:
     """Rows that are brought together belong to different rows of a coarser entity.
 
     Args:
+        by: the entity by whose keys they are brought together.
         count: of the rows of `children`.
-        example: one of them, in words.
-        named: the keys of `ancestor` that it and its counterpart have.
+        example: of one of them the key, that of `by`, and that of `ancestor`; then what its
+            counterpart has for the latter.
     """
+    entity = children.entity
+    key, common, named = entity.key, entity.key_of(by), entity.key_of(ancestor)
+    columns = (key, common, named, named)
+    own, joined, mine, theirs = (
+        key_shown(children, column, value, others)
+        for column, value in zip(columns, example, strict=True)
+    )
     return DataError(
         f"{count:,} rows of source `{children.name}` belong to another {ancestor.name} than their "
         f"counterpart in `{others.name}`.",
         where=[describe(children.provider), describe(others.provider)],
-        why=f"for example {example} has the {ancestor.name} {named[0]!r}, its counterpart "
-        f"{named[1]!r}. Rows are split by the {ancestor.root.name} that they name themselves, so "
-        "what is joined could be of train on one side and of test on the other.",
+        why=f"for example {key} {own} with {common} {joined} has the {ancestor.name} {mine}, its "
+        f"counterpart {theirs}. Rows are split by the {ancestor.root.name} that they name "
+        "themselves, so what is joined could be of train on one side and of test on the other.",
         fix=f"let both loaders take the {ancestor.name} of a row from one place, such as what "
         f"`{others.name}` says.",
     )

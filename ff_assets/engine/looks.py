@@ -162,8 +162,7 @@ def _shown(value: float, low: float | None, high: float | None) -> Any:
 
 def looks_at(store: Store, target: str, test: str) -> list[Look]:
     """All looks at a test so far, oldest first; those that found nothing new count once."""
-    path = store.ledger(f"{EXPERIMENTS}/{target}/{test}")
-    return _looks(path.read_text().splitlines() if path.exists() else [])
+    return _looks(store.lines(f"{EXPERIMENTS}/{target}/{test}"))
 
 
 def add_look(store: Store, target: str, test: str, look: Look) -> list[Look]:

@@ -65,6 +65,11 @@ class MadeFrom:
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
 
+    @property
+    def recorded_as(self) -> Mapping[str, str]:
+        """Name -> fingerprint of all that was read."""
+        return {**self.sources, **self.read}
+
     def gone(self, store: Store) -> list[str]:
         """The sources whose rows of that time are not in the store any more."""
         return [

@@ -1,7 +1,7 @@
 """Making the result of one step: a table, a model, a metric, a comparison, a verdict, a version."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -173,7 +173,7 @@ class Maker:
         written = {}
         for cell in cells:
             path = directory / f"{CELL}={cell}"
-            count = count_rows(path)
+            count = count_rows(path.glob("*.parquet"))
             self._refuse_lost_rows(instance, cell, count)
             written[cell] = replace(record, seconds=seconds, rows=count, size=size_of(path))
         return self._staging.add_table(directory, written)
@@ -269,11 +269,11 @@ class Maker:
         return details
 
 
-def count_rows(path: Path) -> int:
+def count_rows(files: Iterable[Path]) -> int:
     """Rows of Parquet files, from their footers."""
     import pyarrow.parquet as pq
 
-    return sum(pq.read_metadata(file).num_rows for file in path.glob("*.parquet"))
+    return sum(pq.read_metadata(file).num_rows for file in files)
 
 
 _VERBS = {

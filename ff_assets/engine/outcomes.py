@@ -39,13 +39,18 @@ class Outcomes:
         self._spark = spark
 
     @cached_property
+    def stated(self) -> str | None:
+        """The version that the source states of its data, if it states any."""
+        return stated_version(self._test.outcomes)
+
+    @cached_property
     def version(self) -> str:
         """What the source states of its data, with its code; else a digest of rows in any order."""
         from pyspark.sql import functions as F
 
         source = self._test.outcomes
-        if (stated := stated_version(source)) is not None:
-            return digest([stated, declaration_digest(source, _NOT_SPLIT)])
+        if self.stated is not None:
+            return digest([self.stated, declaration_digest(source, _NOT_SPLIT)])
         parts = [part for n in self.rows.columns for part in (F.col(n), F.col(n).isNull())]
         hashes = [F.bit_xor(F.xxhash64(F.lit(number), *parts)) for number in (1, 2)]
         found = self.rows.agg(F.count(F.lit(1)), *hashes).collect()[0]

@@ -40,7 +40,9 @@ def histograms_of(directory: Path, names: Sequence[str], group: str | None) -> d
     }
 
 
-def counts_of(directory: Path, bins: Mapping[str, Bins], group: str | None) -> dict[str, Counts]:
+def counts_of(
+    files: Sequence[Path], bins: Mapping[str, Bins], group: str | None
+) -> dict[str, Counts]:
     """Column of `histograms_of` -> rows per bin, of Parquet files, one file after the other.
 
     Args:
@@ -51,7 +53,6 @@ def counts_of(directory: Path, bins: Mapping[str, Bins], group: str | None) -> d
     """
     import numpy as np
 
-    files = sorted(directory.glob("*.parquet"))
     places: dict[str, list[NDArray[np.int8]]] = {name: [] for name in bins}
     names = list(dict.fromkeys(name.partition("[")[0] for name in bins))
     for file in files:

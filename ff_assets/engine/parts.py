@@ -82,7 +82,8 @@ class Pass:
     Attributes:
         part: the model.
         scored: what is kept of scored rows, not computed yet.
-        rows: how many were written.
+        files: that were written.
+        rows: how many are in them.
     """
 
     def __init__(
@@ -118,10 +119,11 @@ class Pass:
 
     def write(self, schema: "StructType", directory: Path) -> None:
         """Score the rows, and add them to a directory with the columns of a schema."""
-        before = count_rows(directory)
+        before = {*directory.glob("*.parquet")}
         with self._named_errors():
             _as(schema, self.scored).write.mode("append").parquet(str(directory))
-        self.rows = count_rows(directory) - before
+        self.files = sorted({*directory.glob("*.parquet")} - before)
+        self.rows = count_rows(self.files)
 
     def check(self, directory: Path, rows: int) -> str:
         """See that every row was scored, and that rows of loaders are right; their contents.

@@ -25,13 +25,12 @@ from ff_assets.engine.plan import make_plan
 from ff_assets.engine.regions import within
 from ff_assets.engine.score import carried_out
 from ff_assets.engine.scoring import rows_scored
-from ff_assets.engine.store import Record, Staging, Store
+from ff_assets.engine.store import REFERENCES, Record, Staging, Store
 from ff_assets.engine.versions import code_version, fingerprint
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
-_KIND = "references"
 _COUNTING = ("engine/histograms", "engine/outputs", "engine/reference", "stats/drift")
 _GROUP = "(group)"
 _OF_TRAIN = 10_000  # rows of which features are counted
@@ -91,8 +90,10 @@ class References:
         Raises:
             FeatureFlowError: rows of train or test cannot be had.
         """
-        found = self._store.note(_KIND, self._fingerprint)
-        return Reference.of(found if found is not None else self._store.add_note(_KIND, self._new))
+        found = self._store.note(REFERENCES, self._fingerprint)
+        return Reference.of(
+            found if found is not None else self._store.add_note(REFERENCES, self._new)
+        )
 
     @property
     def _fingerprint(self) -> str:

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from ff_assets.core.declare import Source
 from ff_assets.core.errors import DataError
 from ff_assets.core.refusals import describe
+from ff_assets.core.sensitivity import masked, tags_beside
 from ff_assets.core.split import Split, TimeSplit
 
 _NULL = {
@@ -46,25 +47,28 @@ def duplicate(
         examples: keys, each with the number of its rows and the cells that these are in.
     """
     entity = source.entity
-    shown = [
-        f"{key!r} ({times} times{', in ' + ' and '.join(cells) if len(cells) > 1 else ''})"
+    tags = tags_beside(entity, entity.key, source)
+    named = [
+        f"{masked(repr(key), tags)} ({times} times"
+        f"{', in ' + ' and '.join(cells) if len(cells) > 1 else ''})"
         for key, times, cells in examples
     ]
     return DataError(
         f"source `{source.name}` has {count} rows whose `{entity.key}` occurred before.",
         where=[describe(source)],
-        why="for example " + ", ".join(shown),
+        why="for example " + ", ".join(named),
         fix=f"give one row per {entity.name}: drop duplicates or aggregate in the loader.",
     )
 
 
 def alike(source: Source, column: str, examples: Sequence[Sequence[str]]) -> DataError:
     """Keys differ by nothing but white space or the way a number is written."""
+    tags = tags_beside(source.entity, column, source)
     return DataError(
         f"source `{source.name}` has values of `{column}` that look alike but are not equal.",
         where=[describe(source)],
         why="for example "
-        + ", ".join(" and ".join(map(repr, texts)) for texts in examples)
+        + ", ".join(" and ".join(masked(repr(text), tags) for text in texts) for texts in examples)
         + "; each text is a key of its own, so what is one thing may be on both sides of the "
         "split.",
         fix=f'let the loader write each key in one way, for example F.trim("{column}").',

@@ -1,10 +1,12 @@
 """Whether two folders of rows hold the same, bit for bit, whatever the order of rows."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from ff_assets.core.sensitivity import masked
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame, SparkSession
@@ -14,7 +16,7 @@ EXAMPLES = 3
 
 @dataclass(frozen=True)
 class Example:
-    """One value that differs.
+    """One value that differs, as it is shown: what is sensitive is masked.
 
     Attributes:
         column: empty for a whole row that one side does not have.
@@ -54,7 +56,12 @@ class Difference:
 
 
 def difference(
-    spark: "SparkSession", before: Path, again: Path, key: str, columns: Sequence[str]
+    spark: "SparkSession",
+    before: Path,
+    again: Path,
+    key: str,
+    columns: Sequence[str],
+    tags: Callable[[str], Iterable[str]],
 ) -> Difference:
     """Compare rows by their keys, which are unique on both sides.
 
@@ -65,6 +72,7 @@ def difference(
         before: a folder with Parquet files.
         again: the same, with columns of the same types.
         columns: that are compared, beside the key.
+        tags: gives the sensitivity tags of a column, whose values no example shows.
     """
     from pyspark.sql import functions as F
 
@@ -96,7 +104,7 @@ def difference(
         added=counts["added"],
         changed=counts["changed"],
         columns=found,
-        examples=tuple(_example(row.asDict(), key, columns) for row in rows),
+        examples=tuple(_example(row.asDict(), key, columns, tags) for row in rows),
     )
 
 
@@ -108,13 +116,18 @@ def _text(name: str) -> "Column":
     return F.to_json(F.struct(F.col(name).alias("v")), options)
 
 
-def _example(row: dict[str, Any], key: str, columns: Sequence[str]) -> Example:
+def _example(
+    row: dict[str, Any], key: str, columns: Sequence[str], tags: Callable[[str], Iterable[str]]
+) -> Example:
+    named = masked(str(row[key]), tags(key))
     if row["before"] is None or row["again"] is None:
         before, again = ("no row" if row[side] is None else "a row" for side in ("before", "again"))
-        return Example(str(row[key]), "", before, again)
+        return Example(named, "", before, again)
     n = next(n for n in range(len(columns)) if row[f"before{n}"] != row[f"again{n}"])
-    before, again = (_value(row[f"{side}{n}"]) for side in ("before", "again"))
-    return Example(str(row[key]), columns[n], before, again)
+    before, again = (
+        masked(_value(row[f"{side}{n}"]), tags(columns[n])) for side in ("before", "again")
+    )
+    return Example(named, columns[n], before, again)
 
 
 def _value(text: str) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from ff_assets.core.fingerprint import Fingerprints
@@ -52,57 +53,74 @@ class Scored:
         return sum(each.rows for each in self.passes)
 
 
-def plan_of(flow: Flow, parts: Sequence[Part], fingerprints: Fingerprints, store: Store) -> Plan:
-    """How what the models are given is read together, or computed where it is missing."""
-    readings = [columns for part in parts for columns in part.scoring.readings]
-    return make_plan(flow, {}, fingerprints, store, readings=readings)
+@dataclass(frozen=True)
+class Scorer:
+    """Scores the rows of a target by one model, or each by that of its arm in an A/B test.
 
-
-def score(
-    plan: Plan,
-    parts: Sequence[Part],
-    division: Division | None,
-    at: datetime,
-    store: Store,
-    staging: Staging,
-    spark: "Callable[[], SparkSession]",
-    staged: Mapping[Instance, StagedSource],
-    tell: Callable[[Event], None],
-    watch: "Watch | None" = None,
-) -> Scored:
-    """Carry out a plan, and score its rows.
-
-    Args:
-        plan: from `plan_of` the same parts.
-        at: the time that rows get.
-        staged: sources that were read to learn their version.
+    Attributes:
+        parts: the model that scores all rows; for an A/B test that of the control, then that of
+            the treatment.
+        division: how rows are divided among several parts.
+        spark: gives the run's session; called only if something has to be read or computed.
         tell: is told what is computed on the way.
-        watch: counts the rows while they are scored.
-
-    Raises:
-        DataError: the rows are not what their declaration says.
-        StageError: they cannot be scored, or a model loses some.
-        DefinitionError: a column to keep cannot be had.
     """
-    frames = carried_out(plan, store, staging, spark, staged, tell)
-    began = time.monotonic()
-    try:
-        directory, recipes = staging.directory(), iter(plan.readings)
-        passes = [
-            Pass(part, division, [next(recipes) for _ in part.scoring.readings], at)
-            for part in parts
-        ]
-        for each in passes:
-            each.prepare(frames, spark(), watch)
-        schema = common_schema([each.scored for each in passes])
-        for each in passes:
-            each.write(schema, directory)
-        rows = sum(each.rows for each in passes)
-        contents = [each.check(directory, rows) for each in passes]
-    finally:
-        frames.close()
-    columns = {field.name: field.dataType.simpleString() for field in schema.fields}
-    return Scored(directory, passes, contents, columns, time.monotonic() - began)
+
+    flow: Flow
+    parts: Sequence[Part]
+    division: Division | None
+    store: Store
+    staging: Staging
+    spark: "Callable[[], SparkSession]"
+    tell: Callable[[Event], None]
+
+    @property
+    def read(self) -> tuple[Instance, ...]:
+        """What the models are given that is stored, or computed beforehand."""
+        return tuple(dict.fromkeys(i for part in self.parts for i in part.scoring.read))
+
+    def plan(self, fingerprints: Fingerprints) -> Plan:
+        """How what the models are given is read together, or computed where it is missing."""
+        readings = [columns for part in self.parts for columns in part.scoring.readings]
+        return make_plan(self.flow, {}, fingerprints, self.store, readings=readings)
+
+    def score(
+        self,
+        plan: Plan,
+        at: datetime,
+        staged: Mapping[Instance, StagedSource] = MappingProxyType({}),
+        watches: "Sequence[Watch | None]" = (),
+    ) -> Scored:
+        """Carry out a plan, and score its rows.
+
+        Args:
+            at: the time that rows get.
+            staged: sources that were read to learn their version.
+            watches: what counts the rows of each part while they are scored; nothing if left out.
+
+        Raises:
+            DataError: the rows are not what their declaration says.
+            StageError: they cannot be scored, or a model loses some.
+            DefinitionError: a column to keep cannot be had.
+        """
+        frames = carried_out(plan, self.store, self.staging, self.spark, staged, self.tell)
+        began = time.monotonic()
+        try:
+            directory, recipes = self.staging.directory(), iter(plan.readings)
+            passes = [
+                Pass(part, self.division, [next(recipes) for _ in part.scoring.readings], at)
+                for part in self.parts
+            ]
+            for each, watch in zip(passes, watches or [None] * len(passes), strict=True):
+                each.prepare(frames, self.spark(), watch)
+            schema = common_schema([each.scored for each in passes])
+            for each in passes:
+                each.write(schema, directory)
+            rows = sum(each.rows for each in passes)
+            contents = [each.check(directory, rows) for each in passes]
+        finally:
+            frames.close()
+        columns = {field.name: field.dataType.simpleString() for field in schema.fields}
+        return Scored(directory, passes, contents, columns, time.monotonic() - began)
 
 
 def carried_out(

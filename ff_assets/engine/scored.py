@@ -194,14 +194,14 @@ def _with(
         key, known = mine.key_of(ancestor), named[theirs.key_of(ancestor)]
         apart = found[found[known].notna() & (found[key] != found[known])]
         if len(apart):
-            row, own = apart.iloc[0], mine.key_of(theirs)
+            row = apart.iloc[0]
             raise disagreeing(
                 row_source(instance),
                 row_source(other),
+                theirs,
                 ancestor,
                 len(apart),
-                f"{mine.key} {row[mine.key]!r} with {own} {row[own]!r}",
-                (row[key], row[known]),
+                (row[mine.key], row[mine.key_of(theirs)], row[key], row[known]),
             )
     return found.drop(columns=[*named.values()])
 

@@ -1,19 +1,22 @@
 """A spine: rows of one's own, for which features are wanted as they were at each row's time.
 
-What does not change with time is looked up by key. Aggregates, and what is made from them, are of
-the spine's own times, if it has any.
+Aggregates to these rows, and what is made from them, are computed for the spine's own times, if it
+has any. All else is looked up by key, as it is stored, and counts where it was known by then.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ff_assets.core.cells import BUCKET, CELL
 from ff_assets.core.entities import Entity, finest
-from ff_assets.core.errors import DataError
-from ff_assets.core.instance import Instance
+from ff_assets.core.errors import DataError, LeakError
+from ff_assets.core.influence import ledger_of
+from ff_assets.core.instance import Instance, row_source
+from ff_assets.core.known import Known, known
 from ff_assets.core.operations import AggregateOperation
 from ff_assets.core.reading import Reading
+from ff_assets.core.refusals import describe
 from ff_assets.core.split import Split, TimeSplit
 from ff_assets.engine.columns import structural
 from ff_assets.engine.frame_plan import Column as Feature
@@ -35,6 +38,9 @@ class Spine:
         dated: what is computed for the times of these rows, in order.
         stored: the features that are wanted and looked up by key.
         beside: what else is looked up, for what is computed.
+        since: feature -> entity -> how many days after the time of its row the feature was known;
+            nothing if the spine has no time.
+        timed: entities of which nothing is looked up but the times -> a source of their rows.
     """
 
     reading: Reading
@@ -42,6 +48,8 @@ class Spine:
     dated: tuple[Instance, ...]
     stored: tuple[Feature, ...]
     beside: tuple[Feature, ...]
+    since: Mapping[str, Mapping[Entity, int]]
+    timed: Mapping[Entity, Instance]
 
     @classmethod
     def of(cls, reading: Reading, given: "DataFrame") -> "Spine":
@@ -50,10 +58,12 @@ class Spine:
         Raises:
             DataError: the rows lack a key or time that is needed, or have a column that is in the
                 way.
+            LeakError: they have times, and a feature is made from rows of all times.
         """
         entity = reading.entity
-        timed = entity.key not in given.columns or entity.time in given.columns
-        dated = _dated(reading) if timed else ()
+        has_time = entity.time in given.columns
+        is_own_row = entity.key in given.columns and not has_time
+        dated = () if is_own_row else _dated(reading)
         stored = tuple(each for each in reading.columns if each[0] not in dated)
         beside = dict.fromkeys(
             (parent, name)
@@ -62,13 +72,18 @@ class Spine:
             for name, parent in instance.inputs.items()
             if parent not in dated
         )
-        spine = cls(reading, given, dated, stored, tuple(beside))
+        since, timed = dict[str, Mapping[Entity, int]](), dict[Entity, Instance]()
+        if has_time:
+            since = {name: _since(reading, (i, name), i in dated) for i, name in reading.columns}
+            needed = dict.fromkeys(each for entities in since.values() for each in entities)
+            timed = {each: _rows_of(reading, each) for each in needed if each != _found_in(stored)}
+        spine = cls(reading, given, dated, stored, tuple(beside), since, timed)
         spine._check()
         return spine
 
     @property
     def entity(self) -> Entity:
-        """What the rows are about: as the finest of the features."""
+        """What the rows are about."""
         return self.reading.entity
 
     @property
@@ -88,6 +103,18 @@ class Spine:
     @property
     def has_time(self) -> bool:
         return self.entity.time in self.given.columns
+
+    @property
+    def carried(self) -> list[str]:
+        """Keys by which times are looked up, and which come with what is looked up."""
+        found_in = _found_in(self.stored)
+        return [
+            key
+            for entity in self.timed
+            if (key := self.entity.key_of(entity)) not in self.given.columns
+            and found_in is not None
+            and found_in.is_within(entity)
+        ]
 
     @property
     def _divided_by(self) -> str:
@@ -138,6 +165,9 @@ class Spine:
                 needed[self.entity.key_of(operation.over)] = what
                 if operation.point_in_time:
                     needed[str(self.entity.time)] = f"{what} strictly before it"
+        for entity in self.timed:
+            if (key := self.entity.key_of(entity)) not in self.carried:
+                needed.setdefault(key, f"by it the `{entity.time}` of its {entity.name} is found")
         if self.dated:
             needed.setdefault(self._divided_by, "by it rows are divided into cells")
         for column, why in needed.items():
@@ -208,6 +238,56 @@ class Spine:
 
 
 _WHOLE = {"tinyint", "smallint", "int", "bigint"}
+
+
+def since_column(entity: Entity) -> str:
+    """The time of the row of an entity that a row of the spine belongs to."""
+    return f"_since_{entity.name}"
+
+
+def _found_in(stored: Sequence[Feature]) -> Entity | None:
+    """The entity in whose rows features are looked up; `None` if none are."""
+    return finest(instance.entity for instance, _ in stored) if stored else None
+
+
+def _since(reading: Reading, feature: Feature, is_dated: bool) -> Mapping[Entity, int]:
+    """When a feature was known, by the rows that it is made from."""
+    if reading.named is not None and feature[1] == reading.named.label:
+        return {}  # the truth of a row, whenever it was known
+    found = known(ledger_of(reading.flow), feature, reading.entity)
+    if found.timeless:
+        raise _not_at_a_time(reading, feature, found)
+    own = reading.entity
+    return {e: days for e, days in found.since.items() if not (is_dated and e == own)}
+
+
+def _rows_of(reading: Reading, entity: Entity) -> Instance:
+    """A source that has the times of an entity's rows."""
+    return next(
+        row_source(instance) for instance in reading.variant.instances if instance.entity == entity
+    )
+
+
+def _not_at_a_time(reading: Reading, feature: Feature, found: Known) -> LeakError:
+    (instance, name), blamed, rows = feature, found.timeless[0], reading.entity
+    operation = blamed.stage.operation
+    assert isinstance(operation, AggregateOperation)
+    of, to = operation.of.name, operation.to
+    path = " -> ".join([of, *(each.name for each in found.timeless)])
+    return LeakError(
+        f"`{name}` cannot be had as of `{rows.time}`: `{blamed.name}` sums up rows of {of} of all "
+        "times.",
+        code="FUTURE_ROWS",
+        where=[
+            describe(blamed.provider),
+            (f"entity {to.name!r}", to.location),
+            (f"read {', '.join(reading.features)}", reading.location),
+        ],
+        why=f"so rows of {of} that came later than a row of the spine are among them\npath: {path}",
+        fix=f"sum up what was before each row: aggregates(of={of}, to={rows.name}); or say as of "
+        f"when it is: Entity({to.name!r}, ..., time=...). Without `{rows.time}`, by "
+        f"`{rows.key_of(instance.entity)}` alone, it is read as runs have stored it.",
+    )
 
 
 def _dated(reading: Reading) -> tuple[Instance, ...]:

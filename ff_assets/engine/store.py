@@ -5,7 +5,13 @@ Layout below the root:
     tables/<fingerprint>/cell=train/     Parquet files and `_record.json`
     models/<fingerprint>/                `spark/`, one folder for each fold, and `_record.json`
     records/<kind>/<fingerprint>.json    results that are a record only
+    staging/<process>/                   what is being written
+
+All of this can be computed again, and be deleted at any time. What cannot is below a folder of its
+own, beside the store:
+
     reads/<split and label>.jsonl        a line for each look at rows of test
+    records/<kind>/<fingerprint>.json    what was stated when, and what drift is held against
     predictions/<target>/<alias>/version=3/data=<digest>/day=2026-07-01/
                          Parquet files and `_record.json`
     predictions/<target>/ab_test/test=<name>/versions=3-4/data=<digest>/day=2026-07-01/
@@ -13,7 +19,6 @@ Layout below the root:
     predictions/<target>/<alias>/_published.jsonl
                          a line for each time that predictions were published, or used again
     experiments/<target>/<test>.jsonl    a line for each look at the effect
-    staging/<process>/                   what is being written
 
 A result is written under `staging` and renamed when it is whole, record included. A directory
 without a record does not exist for a reader, and a killed run leaves only staging behind,
@@ -36,6 +41,7 @@ from ff_assets.core.ab_test import AB_TEST
 from ff_assets.core.errors import FeatureFlowError
 
 RECORD = "_record.json"
+STATED, REFERENCES = "stated", "references"  # kinds of records that are kept
 
 
 class StoreError(FeatureFlowError):
@@ -73,10 +79,13 @@ class Store:
 
     Args:
         root: a directory that driver and executors share; made when something is written.
+        kept: one on the same file system, for what cannot be computed again; below `root` if it is
+            left out, for a store that is thrown away as a whole.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, kept: Path | None = None) -> None:
         self.root = root
+        self.kept = root / "kept" if kept is None else kept
 
     # What exists
 
@@ -97,21 +106,27 @@ class Store:
 
     def predictions_path(self, target: str, alias: str, version: int) -> Path:
         """The folder of all predictions of a model version behind an alias."""
-        return self.root / "predictions" / target / alias / f"version={version}"
+        return self.kept / "predictions" / target / alias / f"version={version}"
 
     def ab_test_path(self, target: str, test: str) -> Path:
         """The folder of all predictions of an A/B test."""
-        return self.root / "predictions" / target / AB_TEST / f"test={test}"
+        return self.kept / "predictions" / target / AB_TEST / f"test={test}"
 
-    def published(self, target: str, alias: str) -> Path:
-        """The lines that say which predictions were those of an alias when."""
-        return self.ledger(f"predictions/{target}/{alias}/_published")
+    def published(self, target: str, alias: str) -> str:
+        """The name of the ledger that says which predictions were those of an alias when."""
+        return f"predictions/{target}/{alias}/_published"
+
+    def lines(self, name: str) -> list[str]:
+        """What was added to a ledger so far."""
+        path = self._ledger(name)
+        return path.read_text().splitlines() if path.exists() else []
 
     def table_path(self, fingerprint: str) -> Path:
         return self.root / "tables" / fingerprint
 
     def note_path(self, kind: str, fingerprint: str) -> Path:
-        return self.root / "records" / kind / f"{fingerprint}.json"
+        root = self.kept if kind in (STATED, REFERENCES) else self.root
+        return root / "records" / kind / f"{fingerprint}.json"
 
     def model_path(self, fingerprint: str) -> Path:
         """The folder with a folder for each fit."""
@@ -120,11 +135,14 @@ class Store:
     # What is added
 
     def ledger(self, name: str) -> Path:
-        """A file of lines that are only ever added to."""
-        path = self.root / f"{name}.jsonl"
+        """A file of lines that are only ever added to, and are kept."""
+        path = self._ledger(name)
         with self._errors():
             path.parent.mkdir(parents=True, exist_ok=True)
         return path
+
+    def _ledger(self, name: str) -> Path:
+        return self.kept / f"{name}.jsonl"
 
     def staging(self) -> "Staging":
         """A private directory for writing; a context manager that sweeps up behind itself."""
@@ -165,7 +183,12 @@ class Store:
             raise StoreError(
                 f"the store holds a record that cannot be read: {path}",
                 why=f"{type(error).__name__}: {error}",
-                fix="delete the directory that holds it; it is computed again.",
+                fix="delete the directory that holds it"
+                + (
+                    ", whose content is lost."
+                    if path.is_relative_to(self.kept)
+                    else "; it is computed again."
+                ),
             ) from error
 
     def _errors(self) -> "_StoreErrors":

@@ -3,7 +3,7 @@
 from collections.abc import Collection
 from functools import partial
 
-from ff_assets.registry.move_log import ALIASES
+from ff_assets.core.names import ALIASES
 from ff_assets.registry.runs import MlflowRuns
 from ff_assets.registry.versions import pages
 

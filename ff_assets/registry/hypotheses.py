@@ -2,9 +2,8 @@
 
 The store may be deleted at any time, so the record of `sentiment` is a log in the registry, the
 registered model `sentiment.hypotheses`, see `log`. Nothing in it is changed: an edit of a
-hypothesis is another one, and new data, code or questions bring a further verdict. The latest is on
-what was there in the latest run. Of two processes that say the same, whoever came first has said
-it.
+hypothesis is another one, and new data or code bring a further verdict. The latest is on what was
+there in the latest run. Of two processes that say the same, whoever came first has said it.
 """
 
 from collections.abc import Collection, Iterable, Mapping
@@ -14,7 +13,7 @@ from typing import Any
 
 from ff_assets.core.conclusion import Effect, Verdict
 from ff_assets.core.fingerprint import digest
-from ff_assets.core.hypothesis import Question, Stated
+from ff_assets.core.hypothesis import Allowance, Question, Stated, share_of_error
 from ff_assets.registry.log import Log, sealed, unsealed
 from ff_assets.registry.publish import FINGERPRINT_TAG
 from ff_assets.registry.runs import MlflowRuns
@@ -153,12 +152,10 @@ class Told:
         """The latest; `None` as long as there is none."""
         return self.judgements[-1].verdict if self.judgements else None
 
-    def stands(self, fingerprint: str, questions: int) -> Judgement | None:
-        """The latest verdict, if it is on what has this fingerprint, among so many questions."""
+    def stands(self, fingerprint: str) -> Judgement | None:
+        """The latest verdict, if it is on what has this fingerprint."""
         latest = self.judgements[-1] if self.judgements else None
-        if latest and (latest.fingerprint, latest.effect.questions) == (fingerprint, questions):
-            return latest
-        return None
+        return latest if latest and latest.fingerprint == fingerprint else None
 
     def asked(self, now: Question) -> int:
         """Of how many predictions it was asked on the same data, this question counted in."""
@@ -181,28 +178,38 @@ class Book:
     Attributes:
         told: its hypotheses, in the order in which they were first stated.
         damaged: numbers of entries that were deleted or edited in MLflow.
+        unstated: what was answered for statements that are among these.
     """
 
     target: str
     told: tuple[Told, ...]
     damaged: tuple[int, ...]
+    unstated: frozenset[Question] = frozenset()
 
     def find(self, key: str) -> Told | None:
         """The hypothesis of this key."""
         return next((each for each in self.told if each.statement.key == key), None)
 
-    def questions(self, now: Collection[Question]) -> int:
-        """Among how many questions the intervals are divided; on the same data it never shrinks.
+    def allowances(self, now: Collection[Question]) -> dict[Question, Allowance]:
+        """What each question may spend of the error that is allowed on its data.
 
-        Every statement that was ever on record is one, declared or not, and so is an entry that
-        somebody deleted. Whoever asks again with other predictions of the same data has asked one
-        more.
+        One that was answered before keeps what it had, whatever is asked later. Others come after
+        all that was ever answered on the same data: for hypotheses that are declared no more, on
+        predictions that are gone, and in entries that somebody deleted.
         """
-        data = {each.data for each in now}
-        every = {each.question for told in self.told for each in told.judgements}
-        asked = {each for each in every if each.data in data}.union(now)
-        others = {told.statement.key for told in self.told} - {each.hypothesis for each in asked}
-        return len(asked) + len(others) + len(self.damaged)
+        had: dict[Question, Allowance] = {}
+        for told in self.told:
+            for each in told.judgements:
+                spent = Allowance(each.effect.questions, each.effect.share)
+                had.setdefault(each.question, spent)
+        found = {each: had[each] for each in now if each in had}
+        for data in {each.data for each in now}:
+            new = {each for each in now if each.data == data and each not in had}
+            answered = sum(each.data == data for each in self.unstated.union(had))
+            before = answered + len(self.damaged)
+            share = share_of_error(before, len(new))
+            found |= dict.fromkeys(new, Allowance(before + len(new), share))
+        return found
 
 
 def fold(entries: Iterable[Statement | Judgement]) -> tuple[Told, ...]:
@@ -222,7 +229,7 @@ def fold(entries: Iterable[Statement | Judgement]) -> tuple[Told, ...]:
 
 
 def _is_said(judgement: Judgement, told: Told) -> bool:
-    return told.stands(judgement.fingerprint, judgement.effect.questions) is not None
+    return told.stands(judgement.fingerprint) is not None
 
 
 class HypothesisLog:
@@ -240,7 +247,11 @@ class HypothesisLog:
         """All hypotheses of the target."""
         with self._runs.asking() as client:
             lines, damaged = self._log.lines(self._log.versions(client))
-        return Book(self.target, fold(line.entry for line in lines), damaged)
+        entries = [line.entry for line in lines]
+        told = fold(entries)
+        stated = {each.question for one in told for each in one.judgements}
+        every = {each.question for each in entries if isinstance(each, Judgement)}
+        return Book(self.target, told, damaged, frozenset(every - stated))
 
     def state(self, statement: Statement) -> bool:
         """Put a statement on record; False if it stands there already."""

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from ff_assets.core.names import ALIASES
 from ff_assets.registry import MlflowUnavailable
 from ff_assets.registry.log import Line, Log
 from ff_assets.registry.moves import Entry, History, Logged, State, history
@@ -23,7 +24,6 @@ from ff_assets.registry.runs import MlflowRuns
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-ALIASES = ("production", "staging")
 ENTRY_TAG = "ff.move"
 ALIAS_TAG = "ff.alias"
 OUTCOME_TAG = "ff.outcome"

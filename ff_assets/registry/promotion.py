@@ -11,10 +11,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from uuid import uuid4
 
+from ff_assets.core.names import ALIASES
 from ff_assets.registry import RegistryError, told
 from ff_assets.registry.gates import Check, Gate, certified, compatible, complete
 from ff_assets.registry.log import user
-from ff_assets.registry.move_log import ALIASES, Book, MoveLog
+from ff_assets.registry.move_log import Book, MoveLog
 from ff_assets.registry.moves import UNDER_WAY_FOR, Entry, History, Kind, Logged, State
 from ff_assets.registry.runs import MlflowRuns
 from ff_assets.registry.versions import Version, find_one, get_version, not_registered

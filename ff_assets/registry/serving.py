@@ -27,10 +27,12 @@ class Behind:
     Attributes:
         version: the registered version.
         sentence: of its certificate.
+        alias: behind which it is.
     """
 
     version: Version
     sentence: str
+    alias: str
 
     @property
     def identity(self) -> str:
@@ -56,7 +58,7 @@ def behind(runs: MlflowRuns, target: str, alias: str) -> Behind | None:
             if not is_missing(error):
                 raise
             return None
-        return Behind(Version.of(found, runs), found.tags.get(SENTENCE_TAG, ""))
+        return Behind(Version.of(found, runs), found.tags.get(SENTENCE_TAG, ""), alias)
 
 
 def load(version: Version, scratch: Path) -> "PipelineModel":

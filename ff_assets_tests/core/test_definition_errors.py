@@ -29,6 +29,7 @@ from ff_assets.core.errors import (
     UnknownParameter,
     WrongParameterType,
 )
+from ff_assets.core.operations import Attested
 from ff_assets.core.stage import feature, stage
 from ff_assets.core.target import Target
 from ff_assets_tests.core.refusal import lines, refused
@@ -254,6 +255,22 @@ def test_label_that_is_no_feature():
     error = refused(DefinitionError, declare)
     assert 'labels=["god"]' in lines(error)[0]
     assert "nearest existing names: good" in error.why
+
+
+def test_a_horizon_without_labels():
+    def declare() -> None:
+        Source("s", entity=review, load=len, features={"a": "int"}, label_horizon="9d")
+
+    assert "labels=[...]" in refused(DefinitionError, declare).fix
+
+
+def test_what_attests_nothing():
+    def declare() -> None:
+        Attested("by team B", until="2016-12-31")  # type: ignore[arg-type]
+
+    error = refused(DefinitionError, declare)
+    assert "Attested(" in lines(error)[0]
+    assert "date(2016, 12, 31)" in error.fix
 
 
 @pytest.mark.parametrize("name", ["review_id", "Review_ID"])

@@ -12,9 +12,10 @@ import pytest
 from ff_assets.core.declare import Provider, Source
 from ff_assets.core.errors import DefinitionError, DuplicateName, PolicyViolation
 from ff_assets.core.flow import Flow, infer
-from ff_assets.core.governance import govern
+from ff_assets.core.governance import deliver, govern
 from ff_assets.core.policy import Governance
 from ff_assets.core.project import Project
+from ff_assets.core.reading import reading_of
 from ff_assets.core.stage import Stage
 from ff_assets.core.target import Target
 from ff_assets_tests.core.refusal import lines, names, refused
@@ -93,6 +94,33 @@ def test_a_pattern_that_can_match_no_asset():
 
 def replace_policy(flow: Flow, policy: Governance) -> Flow:
     return infer(replace(flow.project, governance=policy))
+
+
+def test_what_is_denied_in_notebooks_is_refused_there_and_not_at_load():
+    policy = Governance(deny={"pii": ["notebooks/wo*"], "health": ["notebooks/*"]})
+    tags = {"text": ["pii"], "item_id": ["health"]}
+    words, other = transformer("words", ["text"]), transformer("other", ["x"])
+    given = tagged(tags, "text", "x")
+    flow = flow_of(given, words, other, outputs=["words", "other"], policy=policy)
+    governed = govern(flow)
+    assert not list(governed.doubts())
+    kept_out = [(v.tag, v.asset.name, v.pattern) for v in governed.kept_out]
+    assert kept_out == [
+        ("pii", "words", "notebooks/wo*"),
+        ("health", "rows of item", "notebooks/*"),
+    ]
+
+    def read(name: str, *, with_rows: bool) -> None:
+        reading = reading_of(flow.project, [name], None, None, words.location)
+        deliver(reading, with_rows=with_rows)
+
+    error = refused(PolicyViolation, lambda: read("words", with_rows=False))
+    assert "path: src.text -> words -> notebooks/words" in error.why
+    read("text", with_rows=False)  # is another name
+    read("other", with_rows=False)
+    # Rows that are given have their key.
+    error = refused(PolicyViolation, lambda: read("other", with_rows=True))
+    assert "`health` would reach notebooks/other" in error.what
 
 
 def test_what_protects_nothing_is_doubted():

@@ -189,7 +189,7 @@ def test_20_attested_buckets_are_those_of_the_project_s_split():
 
 
 def test_16_an_outcome_that_nobody_declares_is_known_as_late_as_others():
-    people_ = replace(people(event, horizon="30d"), labels=())
+    people_ = replace(people(event, horizon="30d"), labels=["bought"])
     model = estimator("action", ["age"], label="churned")
     assert verdict(model, source=people_, split=MAY).code == "EMBARGO_TOO_SHORT"
 

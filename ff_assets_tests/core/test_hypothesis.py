@@ -3,13 +3,15 @@
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import pytest
+from scipy.special import ndtri
 
 from ff_assets import Hypothesis, Source, Target
 from ff_assets.core.conclusion import Effect, Verdict
 from ff_assets.core.errors import DefinitionError
 from ff_assets.core.flow import Flow, infer
-from ff_assets.core.hypothesis import Stated, stated
+from ff_assets.core.hypothesis import Stated, share_of_error, stated
 from ff_assets.core.project import Project
 from ff_assets_tests.core.stubs import estimator, item, load, transformer
 
@@ -132,6 +134,7 @@ def effect(value: float, low: float | None, high: float | None, **changes: Any) 
         "claim": 0.8,
         "baseline": 0.8 - value,
         "level": 0.95,
+        "share": 1 / 2,
         "questions": 1,
         "rows": 5000,
         "groups": 1000,
@@ -171,15 +174,42 @@ def test_how_many_would_decide_goes_by_the_square_of_the_width() -> None:
 
 
 def test_the_sentence_has_the_numbers() -> None:
-    told = effect(0.02, 0.0, 0.04, questions=3).sentence("rich", "plain", 0.01)
+    third = effect(0.02, 0.0, 0.04, questions=3, share=share_of_error(2, 1))
+    told = third.sentence("rich", "plain", 0.01)
     assert told == (
         "the gain in auc of rich against plain is +0.020 [+0.000, +0.040], wanted was +0.010 or "
-        "more (5,000 rows of test, 1,000 keys of household; intervals of 3 questions hold "
-        "together in 95%). If that is the effect, roughly 4,000 keys of household decide"
+        "more (5,000 rows of test, 1,000 keys of household; the interval may miss in 0.42%, so "
+        "that all that these rows are ever asked, 3 so far, misses in at most 5%). If that is the "
+        "effect, roughly 4,000 keys of household decide"
     )
     loss = effect(0.02, 0.015, 0.025, kpi="brier", by=None)
     told = loss.sentence("rich", "plain", 0.01)
     assert told.startswith("the reduction of brier of rich against plain is +0.0200 [+0.0150, ")
-    assert told.endswith("wanted was +0.0100 or more (5,000 rows of test)")
+    assert "wanted was +0.0100 or more (5,000 rows of test; the interval may miss in 2.5%" in told
     none = effect(0.02, None, None, method="none: all rows belong to one group")
     assert "is +0.020 without an interval (none: all rows" in none.sentence("rich", "plain", 0.01)
+
+
+# Who asks often
+
+
+@pytest.mark.parametrize("together", [1, 3])
+def test_who_asks_until_it_holds_errs_no_more_often_than_is_allowed(together: int) -> None:
+    """Of 4,000 teams, each tries up to 60 times something that has no effect at all."""
+    tried = np.random.default_rng(1).standard_normal((4000, 60))
+    shares = [share_of_error(n - n % together, together) for n in range(60)]
+    is_false = np.abs(tried) > -ndtri(0.05 * np.array(shares) / 2)
+    found = is_false.any(axis=1).mean()
+    assert 0.035 < found < 0.055  # 5% are allowed, and what is allowed is used
+    # The same with 5% divided by the number of questions so far.
+    divided = np.abs(tried) > -ndtri(0.05 / np.arange(1, 61) / 2)
+    assert divided.any(axis=1).mean() > 0.15
+
+
+def test_what_is_allowed_is_spent_whatever_is_asked_together() -> None:
+    for batches in ([1] * 200, [5, 1, 20, 3] * 50):
+        before, spent = 0, 0.0
+        for together in batches:
+            spent += together * share_of_error(before, together)
+            before += together
+        assert spent == pytest.approx(1 - 1 / (before + 1))

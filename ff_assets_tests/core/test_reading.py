@@ -9,9 +9,10 @@ import pytest
 from ff_assets import Entity, Source, Stage, Target
 from ff_assets.core.errors import DefinitionError, LeakError, Location
 from ff_assets.core.project import Project
-from ff_assets.core.reading import Reading, judge, reading_of
+from ff_assets.core.reading import Reading, reading_of
 from ff_assets.core.split import TimeSplit
 from ff_assets.core.stage import stage
+from ff_assets.core.training_set import judge, judge_alone
 from ff_assets_tests.core.stubs import Estimator, Transformer, item, load
 
 HERE = Location("notebook.py", 3)
@@ -190,3 +191,70 @@ def test_where_no_target_has_a_label_nobody_can_tell() -> None:
     plain = Target("plain", outputs=["words"])
     with pytest.raises(DefinitionError, match="target `plain` has no label"):
         judge(reading(["words"], plain, variant=None, target="plain"))
+
+
+# One feature
+
+
+@pytest.mark.parametrize(
+    ("added", "cell", "code"),
+    [
+        (supervised, "train", "IN_SAMPLE"),
+        (supervised, None, "IN_SAMPLE"),
+        (supervised, "test", ""),
+        (supervised.cross_fit(5), None, ""),
+        (supervised.fit_on("train", "test"), "test", "IN_SAMPLE"),
+        (refit, "train", "FIT_OVERLAP_X"),
+        (learned("topic", "words"), None, ""),
+        (echo, "train", ""),
+    ],
+)
+def test_what_a_feature_comes_from_decides_what_it_is_good_for(
+    added: Stage, cell: str | None, code: str
+) -> None:
+    found = reading(added.outputs, added, variant=None)
+    if not code:
+        assert judge_alone(found, cell) == []
+        return
+    with pytest.raises(LeakError) as refused:
+        judge_alone(found, cell)
+    assert refused.value.code == code
+    assert "training=False" in str(refused.value)
+    assert "notebook.py:3" in str(refused.value)
+
+
+def test_in_sample_values_are_found_behind_row_wise_stages() -> None:
+    renamed = row_wise("renamed", "encoded")
+    with pytest.raises(LeakError, match="path: encoded -> renamed") as refused:
+        judge_alone(reading(["renamed"], supervised, renamed, variant=None), "train")
+    assert refused.value.code == "IN_SAMPLE"
+
+
+# Of which rows
+
+shop = Entity("shop", key="shop_id")
+sale = Entity("sale", key="sale_id", parent=shop, foreign_key="shop_id", time="sold_at")
+refund = Entity("refund", key="refund_id", parent=shop, foreign_key="shop_id", time="paid_at")
+
+
+def of_shops(columns: Sequence[str], named: str | None = None) -> str:
+    sources = (
+        Source("shops", entity=shop, load=load, features={"z": "double"}),
+        Source("sales", entity=sale, load=load, features={"x": "double"}),
+        Source("refunds", entity=refund, load=load, features={"y": "double"}),
+    )
+    paid = Target("paid", outputs=["y"], keep=["z"])
+    found = reading_of(Project(sources, (), (paid,)), ["z"], None, named, HERE)
+    return found.of_rows(columns).entity.name
+
+
+def test_rows_are_of_what_they_have_the_time_of() -> None:
+    assert of_shops(["shop_id"]) == "shop"
+    assert of_shops(["shop_id", "sold_at"]) == "sale"
+    assert of_shops(["sold_at"]) == "shop"  # and its key is asked for
+    both = ["shop_id", "sold_at", "paid_at"]
+    assert of_shops(["sale_id", *both]) == "sale"
+    assert of_shops(both, "paid") == "refund"
+    with pytest.raises(DefinitionError, match="rows of `sale` or `refund`") as refused:
+        of_shops(both)
+    assert "notebook.py:3" in str(refused.value)

@@ -1,23 +1,23 @@
 """Code that mixes rows is found by file and line, and code that does not is left alone."""
 
+import inspect
 import linecache
 import re
 from pathlib import Path
 
-import pyspark.sql.functions
+import pyspark.sql
 import pytest
+from pyspark.ml import classification, clustering, feature
 from pyspark.ml.classification import LogisticRegression
 from pyspark.ml.feature import VectorAssembler
-from pyspark.sql import (
-    DataFrame,
-    DataFrameNaFunctions,
-    DataFrameStatFunctions,
-    SparkSession,
-)
+from pyspark.sql import functions
 
 from ff_assets.core.rowwise import mixing
-from ff_assets.core.spark_names import MIXING, ON_FRAMES, VOLATILE
+from ff_assets.core.spark_names import CLASSES, MIXING, ON_ONE_ROW, VOLATILE, mixing_methods
 from ff_assets_tests.core import mixing_code as code
+from ff_assets_tests.core.mixing_by_name import BY_NAME
+from ff_assets_tests.core.mixing_detours import DETOURS
+from ff_assets_tests.core.row_wise_code import ROW_WISE
 
 
 @pytest.mark.parametrize(
@@ -32,6 +32,7 @@ from ff_assets_tests.core import mixing_code as code
         code.Careful,
         VectorAssembler,
         LogisticRegression,
+        *ROW_WISE,
     ],
 )
 def test_row_wise_code_is_left_alone(declared):
@@ -84,6 +85,14 @@ def test_code_that_mixes_rows_is_found(declared, line: str):
     assert "other rows" in found.why
 
 
+@pytest.mark.parametrize("declared", [*DETOURS, *BY_NAME])
+def test_a_detour_is_found(declared):
+    found = mixing(declared)
+    assert found is not None
+    line = linecache.getline(found.location.file, found.location.line)
+    assert line.endswith("# found\n"), found
+
+
 @pytest.mark.parametrize("declared", [code.randomly, code.numbered, code.today])
 def test_what_differs_from_run_to_run_is_found(declared):
     found = mixing(declared)
@@ -91,40 +100,40 @@ def test_what_differs_from_run_to_run_is_found(declared):
     assert "each time" in found.why
 
 
-# What Spark's data frames do with one row at a time, or with none; and sessions.
-ROW_WISE = """
-    alias cache checkpoint coalesce colRegex columns drop dropna dtypes explain fill fillna filter
-    hint inputFiles isLocal isStreaming localCheckpoint melt metadataColumn na orderBy persist
-    printSchema repartition repartitionById repartitionByRange replace sameSemantics schema select
-    selectExpr semanticHash show sort sortWithinPartitions sparkSession stat storageLevel to toDF
-    transform unpersist unpivot where withColumn withColumnRenamed withColumns withColumnsRenamed
-    withMetadata withWatermark
-"""
-OF_SESSIONS = """
-    Builder active addArtifact addArtifacts addTag builder clearProgressHandlers clearTags client
-    conf copyFromLocalToFs createDataFrame dataSource emptyDataFrame getActiveSession getTags
-    interruptAll interruptOperation interruptTag newSession profile range read readStream
-    registerProgressHandler removeProgressHandler removeTag stop streams udf version
-"""
+def test_what_spark_offers_is_refused_unless_it_is_known_to_be_row_by_row():
+    offered = {name for each in CLASSES for name in dir(getattr(pyspark.sql, each))}
+    refused = mixing_methods()
+    assert offered >= ON_ONE_ROW, "Spark does not have them any more"
+    assert ON_ONE_ROW.isdisjoint(refused)
+    public = {name for name in offered if not name.startswith("_")}
+    assert public - ON_ONE_ROW <= refused
+    assert refused >= {
+        "groupBy",
+        "join",
+        "collect",
+        "rdd",
+        "sql",
+        "table",
+        "pandas_api",
+        "_joinAsOf",
+    }
 
 
-@pytest.mark.parametrize(
-    ("classes", "harmless"),
-    [
-        ((DataFrame, DataFrameNaFunctions, DataFrameStatFunctions), ROW_WISE),
-        ((SparkSession,), OF_SESSIONS),
-    ],
-)
-def test_it_is_decided_for_every_method_of_spark_whether_it_looks_at_other_rows(classes, harmless):
-    methods = {name for cls in classes for name in dir(cls) if not name.startswith("_")}
-    row_wise = set(harmless.split())
-    assert row_wise <= methods
-    assert row_wise.isdisjoint(ON_FRAMES)
-    assert methods - row_wise <= ON_FRAMES, "decide on them, here or in core/spark_names.py"
+def test_every_fit_of_spark_is_refused():
+    modules = (classification, clustering, feature)
+    kinds = [each for of in modules for _, each in inspect.getmembers(of, inspect.isclass)]
+    methods = {
+        name
+        for cls in kinds
+        for name, _ in inspect.getmembers(cls, inspect.isfunction)
+        if re.match("_?fit", name)
+    }
+    assert methods >= {"fit", "_fit", "fitMultiple"}
+    assert methods <= mixing_methods()
 
 
 def test_every_aggregate_and_window_function_of_spark_is_known():
-    text = Path(pyspark.sql.functions.__file__).read_text()
+    text = Path(functions.__file__).read_text()
     listed: dict[str, set[str]] = {}
     for line in text.splitlines():
         if title := re.match(r"    # (\w+ Functions)", line):
@@ -135,4 +144,3 @@ def test_every_aggregate_and_window_function_of_spark_is_known():
     assert len(known) > 50
     assert known <= MIXING
     assert VOLATILE.isdisjoint(MIXING)
-    assert all(hasattr(pyspark.sql.functions, name) for name in MIXING | VOLATILE)

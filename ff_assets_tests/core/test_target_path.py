@@ -312,6 +312,104 @@ def test_an_aggregate_reads_something_of_the_rows_that_it_sums_up() -> None:
     assert len(caught.value.where) == 2
 
 
+# Sums of a row's own parts, and those of earlier rows
+
+week = Entity("week", key="week_id", parent=household, foreign_key="household_id", time="ends")
+sale = Entity("sale", key="sale_id", parent=week, foreign_key="week_id", time="at")
+bit = Entity("bit", key="bit_id", parent=sale, foreign_key="sale_id", time="at")
+
+
+def of_weeks(
+    *stages: Stage, reads: str, label: str, sales: Entity = sale, bits: Entity = bit, **given: Any
+) -> Verdict:
+    """The verdict on a prediction about weeks, of which each has sales, and these have bits."""
+    late = {"label_horizon": given.get("horizon", "0d")}
+    amounts = replace(source(sales, "amount", labels=given.get("labels", ())), **late)
+    sources = (
+        source(household, "size"),
+        source(week, "n", "spent", labels=("spent",)),
+        amounts,
+        source(bits, "weight"),
+    )
+    target = Target("t", outputs=["action"], label=label, task="regression")
+    model = estimator("action", ["n", reads], label=label)
+    (only,) = check(infer(Project(sources, (*stages, model), (target,))))
+    return only
+
+
+def lag(of: str, gap: str = "0d") -> Stage:
+    return aggregates("lag", of=week, to=week, measures={of: ["mean"]}, gap=gap)
+
+
+@pytest.mark.parametrize("time", ["at", None])
+def test_totals_of_earlier_weeks_predict_that_of_this_one(time: str | None) -> None:
+    sales = replace(sale, time=time)
+    total = aggregates("total", of=sales, to=week, measures={"amount": ["sum", "max"]})
+    told = {"label": "amount_sum", "sales": sales, "bits": replace(bit, parent=sales)}
+    for each in ("amount_sum", "amount_max"):
+        assert is_clean(of_weeks(total, lag(each), reads=f"{each}_mean", **told))
+    assert of_weeks(total, reads="amount_max", **told).code == "TARGET_PATH"
+    change = transformer("change", ["amount_sum", "amount_sum_mean"])
+    assert is_clean(
+        of_weeks(
+            total, lag("amount_sum"), change, reads="amount_sum_mean", **told | {"label": "change"}
+        )
+    )
+
+
+def test_but_only_of_those_that_were_known() -> None:
+    total = aggregates("total", of=sale, to=week, measures={"amount": ["sum"]})
+    told = {"reads": "amount_sum_mean", "label": "amount_sum", "labels": ("amount",)}
+    assert of_weeks(total, lag("amount_sum", "8d"), horizon="9d", **told).code == "TARGET_PATH"
+    assert is_clean(of_weeks(total, lag("amount_sum", "9d"), horizon="9d", **told))
+
+
+def test_nor_of_what_earlier_weeks_have_from_all_of_them() -> None:
+    total = aggregates("total", of=sale, to=week, measures={"amount": ["sum"]})
+    ever = aggregates("ever", of=sale, to=household, measures={"amount": ["mean"]})
+    share = transformer("share", ["amount_mean", "n"])
+    leaky = of_weeks(
+        total, ever, share, lag("share"), reads="share_mean", label="amount_sum", sales=sale
+    )
+    assert (leaky.code, path(leaky)[:2]) == ("TARGET_PATH", ["sales", "ever"])
+
+
+def test_nor_of_their_parts_at_later_times() -> None:
+    """A bit of last week's sale may be of next week, where nothing says when the sale was."""
+    sales = replace(sale, time=None)
+    bits = replace(bit, parent=sales)
+    total = aggregates("total", of=bits, to=week, measures={"weight": ["sum"]})
+    told = {"label": "weight_sum", "sales": sales, "bits": bits}
+    assert is_clean(of_weeks(total, lag("weight_sum"), reads="weight_sum_mean", **told))
+    in_sale = aggregates("in_sale", of=bits, to=sales, measures={"weight": ["max"]})
+    heavy = aggregates("heavy", of=sales, to=week, measures={"weight_max": ["max"]})
+    assert of_weeks(
+        total, in_sale, heavy, lag("weight_max_max"), reads="weight_max_max_mean", **told
+    ).code
+    untimed = replace(bit, time=None)
+    worth = aggregate(of=untimed, to=week)
+
+    @worth
+    def carried(weight: Any, amount: Any) -> Any:
+        return F.max(weight + amount)
+
+    total = aggregates("total", of=sale, to=week, measures={"amount": ["sum"]})
+    told = {"label": "amount_sum", "bits": untimed}
+    assert of_weeks(total, carried, lag("carried"), reads="carried_mean", **told).code
+
+
+def test_a_change_against_earlier_rows_may_be_predicted_from_these() -> None:
+    before = aggregates("before", of=week, to=week, measures={"spent": ["mean"]}, windows=["28d"])
+    change = transformer("change", ["spent", "spent_mean_28d"])
+    assert is_clean(of_weeks(before, change, reads="spent_mean_28d", label="change"))
+    assert of_weeks(before, change, reads="spent", label="change").code == "TARGET_PATH"
+    other = aggregates("other", of=week, to=week, measures={"n": ["mean"]})
+    against = transformer("against", ["spent", "n_mean"])
+    assert is_clean(of_weeks(other, against, reads="n_mean", label="against"))
+    doubtful = transformer("doubtful", ["n", "spent_mean_28d"])  # no outcome is told by `n`
+    assert of_weeks(before, doubtful, reads="spent_mean_28d", label="doubtful").code
+
+
 # Outcomes beside the label
 
 
@@ -360,9 +458,10 @@ def test_outcomes_of_parts_and_wholes_are_no_inputs(
 
 
 def mixed_label(reads: str, **given: Any) -> list[Verdict]:
-    """The verdicts where the label is made of a declared outcome and of what is known late."""
+    """The verdicts where the label is made of two outcomes, of which one is known late."""
     won = source(offer, "kind", "size", "redeemed", labels=("redeemed",))
-    late = replace(source(offer, "returned"), name="later", label_horizon="30d")
+    late = replace(source(offer, "returned", labels=("returned",)), name="later")
+    late = replace(late, label_horizon="30d")
     stages = [transformer("y", ["redeemed", "returned"])]
     stages += [
         estimator(name, inputs, "action", label="y")
@@ -374,8 +473,8 @@ def mixed_label(reads: str, **given: Any) -> list[Verdict]:
     return check(infer(Project((won, late), tuple(stages), (target,), **given)))
 
 
-def test_what_is_known_late_is_part_of_the_outcome() -> None:
-    """So it is no input, and a choice by the metric waits for it."""
+def test_an_outcome_of_two_sources_is_known_when_the_later_is() -> None:
+    """Neither is an input, and a choice by the metric waits for both."""
     assert {each.code for each in mixed_label("returned")} == {"TARGET_PATH"}
     split = TimeSplit("2017-05-01", validation="31d")
     found = mixed_label("size", split=split, on="validation")

