@@ -1,6 +1,7 @@
 """What tests share: a Spark session, places to run projects in, and one run of a whole project."""
 
 import os
+import sqlite3
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -9,11 +10,20 @@ from typing import TYPE_CHECKING
 
 import pytest
 from pyspark.sql import SparkSession
+from sqlalchemy import event
+from sqlalchemy.engine import Engine
 
 from ff_assets.engine.java import use_java
 
 if TYPE_CHECKING:
     from ff_assets_tests.running import Home, WholeRun
+
+
+@event.listens_for(Engine, "connect")
+def wait_for_no_disk(connection: object, _: object) -> None:
+    """Dagster commits some ten times per asset; what tests leave need not outlive the machine."""
+    if isinstance(connection, sqlite3.Connection):
+        connection.execute("PRAGMA synchronous = OFF")
 
 
 @pytest.fixture(scope="session")

@@ -45,7 +45,8 @@ from ff_assets.engine.versions import code_versions
 from ff_assets.settings import Settings
 
 # Java's second compiler takes half of the time of runs as short as these, and pays off in none.
-QUICK_JAVA = "-XX:TieredStopAtLevel=1"
+# With the first alone Java has room for little code, and spends a sixth of its time on clearing up.
+QUICK_JAVA = "-XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=512m -XX:+UseSerialGC"
 SPARK = spark_config() | {
     "spark.driver.extraJavaOptions": (
         f"{spark_config()['spark.driver.extraJavaOptions']} {QUICK_JAVA}"

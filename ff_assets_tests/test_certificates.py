@@ -233,16 +233,19 @@ def test_only_checks_that_were_made_are_listed(tmp_path: Path) -> None:
 
 READER = """
 import json, sys, time
+from ff_assets.core.flow import infer
+from ff_assets.core.project import Project
 from ff_assets.engine.store import Store
 from ff_assets.engine.wear import note_read
-from ff_assets_tests.test_certificates import VARIANT
+from ff_assets_tests.core.founding import action, label_free, people, target
 from pathlib import Path
 root, name = sys.argv[1:]
+(variant,) = infer(Project((people(),), (label_free, action), (target(),))).variants
 store = Store(Path(root))
 (Path(root) / name).touch()
 while len([*Path(root).glob("?")]) < 3:
     time.sleep(0.001)  # until all are there
-print(json.dumps([note_read(store, VARIANT, f"{name}-{i}").reads for i in range(50)]))
+print(json.dumps([note_read(store, variant, f"{name}-{i}").reads for i in range(50)]))
 """
 
 

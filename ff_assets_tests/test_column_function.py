@@ -2,8 +2,6 @@
 
 import importlib
 import json
-import os
-import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -225,36 +223,3 @@ def test_another_python_version_is_refused_by_name(spark: SparkSession, tmp_path
 
     with pytest.raises(RuntimeError, match=r"exclamations.*saved with Python 3\.2.*python_env"):
         ColumnFunction.load(str(tmp_path / "stage"))
-
-
-CONNECT = """
-import sys
-from pyspark.ml import PipelineModel
-from pyspark.ml.feature import Tokenizer
-from pyspark.sql import SparkSession, functions as F
-from pyspark.sql.utils import is_remote
-from ff_assets.engine.column_function import ColumnFunction
-
-spark = SparkSession.builder.remote("local[2]").getOrCreate()
-texts = spark.createDataFrame([("hello wow!!",), ("a b!",)], ["text"])
-stage = ColumnFunction(
-    function=lambda text: F.length(text) - F.length(F.translate(text, "!", "")),
-    inputCols=["text"],
-    outputCol="n",
-)
-PipelineModel([stage, Tokenizer(inputCol="text", outputCol="tokens")]).save(sys.argv[1])
-model = PipelineModel.load(sys.argv[1])
-print(is_remote(), [row["n"] for row in model.transform(texts).collect()])
-"""
-
-
-def test_it_works_on_spark_connect(tmp_path: Path) -> None:
-    pytest.importorskip("grpc_status", reason="Spark Connect is not installed")
-    ended = subprocess.run(
-        [sys.executable, "-c", CONNECT, str(tmp_path / "model")],
-        env={**os.environ, "SPARK_REMOTE": "local[2]"},
-        capture_output=True,
-        text=True,
-        timeout=180,
-    )
-    assert ended.stdout.splitlines()[-1:] == ["True [2, 1]"], ended.stderr

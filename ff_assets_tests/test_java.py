@@ -12,6 +12,7 @@ import pytest
 
 from ff_assets.engine.java import JavaNotFoundError, find_java, use_java
 from ff_assets.settings import PROJECT_ROOT
+from ff_assets_tests.running import QUICK_JAVA
 
 FIT_SAVE_RELOAD = """
 import json, os, shutil, sys
@@ -176,6 +177,7 @@ def test_spark_fits_saves_and_reloads_on_the_wheel_alone(tmp_path: Path) -> None
                 (tools / tool.name).symlink_to(tool)
     environment = {key: value for key, value in os.environ.items() if "SPARK" not in key}
     environment |= {"PATH": str(tools), "PYSPARK_PYTHON": sys.executable}
+    environment |= {"JDK_JAVA_OPTIONS": QUICK_JAVA}
 
     run = subprocess.run(
         [sys.executable, "-c", FIT_SAVE_RELOAD, str(tmp_path / "model")],

@@ -22,10 +22,6 @@ from ff_assets_tests.running import Home, WholeRun
 pytestmark = pytest.mark.xdist_group("kill")
 
 
-def source_is_written(staging: Path) -> bool:
-    return any(staging.glob("run-*/*/data/_temporary/**/*.parquet"))
-
-
 def model_is_saved(staging: Path) -> bool:
     return any(staging.glob("run-*/*/data/spark/metadata"))
 
@@ -36,7 +32,6 @@ def predictions_are_written(staging: Path) -> bool:
 
 
 MOMENTS: dict[str, Callable[[Path], bool]] = {
-    "source": source_is_written,
     "model": model_is_saved,
     "predictions": predictions_are_written,
 }

@@ -17,6 +17,8 @@ from ff_assets.registry import MlflowUnavailable
 from ff_assets.registry.runs import MlflowRuns, ParentRun
 from ff_assets_tests.mlflow_job import EXPERIMENT, one_variant, run_job, runs_in, uri_of
 
+pytestmark = pytest.mark.xdist_group("mlflow runs")
+
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -1,11 +1,7 @@
-"""Published models load and score where the project is not, and tell where they came from."""
+"""Published models load and score as they did, and tell where they came from."""
 
-import json
-import os
-import subprocess
-import sys
-import sysconfig
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -157,58 +153,24 @@ def published(folder: Path, models: dict[str, PipelineModel]) -> dict[str, Publi
     return done
 
 
-ELSEWHERE = """
-import importlib.util, json, sys
-assert importlib.util.find_spec("ff_assets") is None
-assert importlib.util.find_spec("ff_column_function") is None
-tracking_uri, rows, scored, models = sys.argv[1:]
-import mlflow
-from pyspark.sql import SparkSession
-spark = (
-    SparkSession.builder.master("local[2]").config("spark.ui.enabled", "false")
-    .config("spark.driver.memory", "1g").config("spark.sql.shuffle.partitions", "2").getOrCreate()
-)
-mlflow.set_tracking_uri(tracking_uri)
-for name, uri in json.loads(models).items():
-    model = mlflow.spark.load_model(uri)
-    model.transform(spark.read.parquet(rows)).write.parquet(f"{scored}/{name}")
-"""
+@pytest.fixture
+def tracking(folder: Path) -> Iterator[None]:
+    before = mlflow.get_tracking_uri()
+    mlflow.set_tracking_uri(uri_of(folder))
+    yield
+    mlflow.set_tracking_uri(before)
 
 
-def test_published_models_score_bit_for_bit_where_the_project_is_not(
-    spark: SparkSession,
+@pytest.mark.usefixtures("tracking")
+def test_published_models_score_bit_for_bit(
     reviews: DataFrame,
-    folder: Path,
     models: dict[str, PipelineModel],
     published: dict[str, Published],
-    tmp_path: Path,
 ) -> None:
+    """Whatever their stages are; test_serving.py shows it where the project is not."""
     raw = reviews.drop("is_positive")
-    raw.write.parquet(str(tmp_path / "rows"))
-    elsewhere = tmp_path / "elsewhere"
-    elsewhere.mkdir()
-    uris = {name: version.model_uri for name, version in published.items()}
-    # Without `site`, an editable installation of the project is not found either.
-    packages = {sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}
-    ended = subprocess.run(
-        [
-            *(sys.executable, "-S", "-c", ELSEWHERE, uri_of(folder)),
-            *(str(tmp_path / "rows"), str(tmp_path / "scored"), json.dumps(uris)),
-        ],
-        cwd=elsewhere,
-        env={
-            **{name: os.environ[name] for name in ("PATH", "JAVA_HOME") if name in os.environ},
-            "PYTHONPATH": os.pathsep.join(sorted(packages)),
-            "HOME": str(elsewhere),
-        },
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-
-    assert ended.returncode == 0, ended.stderr
     for name, model in models.items():
-        there = spark.read.parquet(str(tmp_path / "scored" / name))
+        there = mlflow.spark.load_model(published[name].model_uri).transform(raw)
         here = model.transform(raw)
         assert there.columns == here.columns
         assert bits(there) == bits(here), name

@@ -240,10 +240,18 @@ def test_a_second_run_has_nothing_to_do(run: Any) -> None:
     assert not again.asked_for_spark
 
 
+def joined(folder: Path) -> Project:
+    """Offers beside a feature of their households, and nothing else."""
+    beside = stage(VectorAssembler, inputCols=["size", "redeemed"], outputCol="beside")
+    sources = [s for s in project(folder).sources if s.name != "baskets"]
+    return Project(tuple(sources), (beside,), (Target("beside", outputs=["beside"]),))
+
+
 def test_an_offer_to_an_unknown_household_is_refused(home: Home, tmp_path: Path) -> None:
     stranger = ROWS["offers"][0] | {"offer_id": 10_000, "household_id": "stranger"}
     folder = write(tmp_path, offers=[*ROWS["offers"], stranger])
-    ran = home.run(project(folder), only=_needed(project(folder), "profile"))
+    given = joined(folder)
+    ran = home.run(given, only=_needed(given, "beside"))
     assert not ran.success
     assert "1 rows of source `offers` belong to no row of `households`" in str(ran.errors)
 
@@ -254,7 +262,8 @@ def test_a_foreign_key_of_another_type_is_refused(home: Home, tmp_path: Path) ->
         {"household_id": pa.array(range(120), pa.int64()), "size": pa.array([1.0] * 120)}
     )
     pq.write_table(numbered, folder / "households.parquet")
-    ran = home.run(project(folder), only=_needed(project(folder), "profile"))
+    given = joined(folder)
+    ran = home.run(given, only=_needed(given, "beside"))
     assert not ran.success
     assert "is a string" in str(ran.errors)
 

@@ -5,8 +5,11 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+from ff_assets_tests.running import QUICK_JAVA
 
 START = """
 import json, os, shutil, sys
@@ -15,18 +18,40 @@ from ff_assets.assets.resources import SparkError, SparkResource
 assert shutil.which("java") is None
 try:
     session = SparkResource(spark_config=json.loads(sys.argv[1])).session()
-    said = str(session.range(3).count()) if sys.argv[2] == "count" else ""
+    exec(sys.argv[2])
 except SparkError as error:
     said = error.why
 print(json.dumps([said, "JAVA_HOME" in os.environ, "PYSPARK_PYTHON" in os.environ]))
 """
+COLUMN_FUNCTION = """
+from pyspark.ml import PipelineModel
+from pyspark.ml.feature import Tokenizer
+from pyspark.sql import functions as F
+from pyspark.sql.utils import is_remote
+from ff_assets.engine.column_function import ColumnFunction
+
+texts = session.createDataFrame([("hello wow!!",), ("a b!",)], ["text"])
+stage = ColumnFunction(
+    function=lambda text: F.length(text) - F.length(F.translate(text, "!", "")),
+    inputCols=["text"],
+    outputCol="n",
+)
+saved = os.environ["FF_HOME"] + "/model"
+PipelineModel([stage, Tokenizer(inputCol="text", outputCol="tokens")]).save(saved)
+model = PipelineModel.load(saved)
+said = [is_remote(), *(row["n"] for row in model.transform(texts).collect())]
+"""
 
 
-def start(config: dict[str, str], folder: Path, *, count: bool = False) -> tuple[str, bool, bool]:
+def start(config: dict[str, str], folder: Path, then: str = "") -> tuple[Any, bool, bool]:
     """Start a session on a machine that has no Java but the wheel's.
 
+    Args:
+        then: what is done with the `session`; what it has to say is `said`.
+
     Returns:
-        what came of it, and whether a Java and a Python were chosen for Spark.
+        what was said, or why there is no session, and whether a Java and a Python were chosen for
+        Spark.
     """
     gone = ("JAVA_HOME", "PYSPARK_PYTHON", "SPARK_REMOTE")
     environment = {name: value for name, value in os.environ.items() if name not in gone}
@@ -37,8 +62,13 @@ def start(config: dict[str, str], folder: Path, *, count: bool = False) -> tuple
             if tool.name != "java" and not (tools / tool.name).is_symlink():
                 (tools / tool.name).symlink_to(tool)
     ended = subprocess.run(
-        [sys.executable, "-c", START, json.dumps(config), "count" if count else ""],
-        env={**environment, "PATH": str(tools), "FF_HOME": str(folder / "home")},
+        [sys.executable, "-c", START, json.dumps(config), then],
+        env={
+            **environment,
+            "PATH": str(tools),
+            "FF_HOME": str(folder / "home"),
+            "JDK_JAVA_OPTIONS": QUICK_JAVA,
+        },
         capture_output=True,
         text=True,
         timeout=180,
@@ -57,8 +87,12 @@ def test_a_cluster_has_its_driver_here(tmp_path: Path) -> None:
 
 
 def test_spark_connect_may_have_its_server_here(tmp_path: Path) -> None:
+    """And a column function works on it after it was saved."""
     pytest.importorskip("grpc_status", reason="Spark Connect is not installed")
-    assert start({"spark.remote": "local[2]"}, tmp_path, count=True) == ("3", True, True)
+    said, java, python = start({"spark.remote": "local[2]"}, tmp_path, then=COLUMN_FUNCTION)
+
+    assert said == [True, 2, 1]
+    assert (java, python) == (True, True)
 
 
 def test_spark_connect_elsewhere_needs_no_java(tmp_path: Path) -> None:

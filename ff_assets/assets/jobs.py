@@ -5,17 +5,19 @@ of a *job* does: launched with all cells, it is one run. That is also what the a
 "Materialize all" starts, as long as one job covers the selection.
 """
 
-from collections.abc import Iterable
+from functools import partial
 from typing import Any
 
 import dagster as dg
 
 from ff_assets.assets.experiments import experiment_key, tested
+from ff_assets.assets.op import OP_NAME, definition
+from ff_assets.assets.own_jobs import own_job
 from ff_assets.assets.predictions import prediction_key
-from ff_assets.assets.specs import asset_key
+from ff_assets.assets.specs import asset_key, steps_by_key
 from ff_assets.core.ab_test import AB_TEST, served
 from ff_assets.core.flow import Flow
-from ff_assets.core.steps import CELLS, Step, steps_of, steps_of_target
+from ff_assets.core.steps import CELLS, steps_of, steps_of_target
 
 # The asset graph launches the first job, in the order of names, that covers what is selected.
 # Unless this name sorts before that of Dagster's implicit job, each layer gets its own run.
@@ -38,16 +40,21 @@ def fit_job_name(target: str) -> str:
 
 def fit_jobs(flow: Flow) -> list[Any]:
     """One asset job per target and one for all of them."""
-    jobs = [
-        _job(
-            fit_job_name(target.name),
-            steps_of_target(flow, target.name),
-            f"Fit, evaluate and register every variant of `{target.name}`, in one run.",
-        )
-        for target in flow.project.targets
-    ]
     about = "Fit, evaluate and register every variant of every target, in one run."
-    return [_job(EVERYTHING, steps_of(flow), about), *jobs]
+    steps = steps_by_key(flow)
+    everything = dg.AssetSelection.assets(*steps)
+    return [
+        dg.define_asset_job(EVERYTHING, selection=everything, description=about),
+        *(
+            own_job(
+                fit_job_name(target.name),
+                [asset_key(step) for step in steps_of_target(flow, target.name)],
+                f"Fit, evaluate and register every variant of `{target.name}`, in one run.",
+                partial(definition, flow, steps, f"{target.name}_{OP_NAME}"),
+            )
+            for target in flow.project.targets
+        ),
+    ]
 
 
 def predict_job_name(target: str, served_as: str) -> str:
@@ -63,10 +70,10 @@ def experiment_job_name(target: str) -> str:
 def experiment_jobs(flow: Flow) -> list[Any]:
     """One job for each A/B test."""
     return [
-        dg.define_asset_job(
+        own_job(
             experiment_job_name(target.name),
-            selection=dg.AssetSelection.assets(experiment_key(target.name, test.name)),
-            description=f"Look at the effect in the A/B test `{test.name}` of `{target.name}`.",
+            [experiment_key(target.name, test.name)],
+            f"Look at the effect in the A/B test `{test.name}` of `{target.name}`.",
         )
         for target, test in tested(flow)
     ]
@@ -79,10 +86,10 @@ def predict_jobs(flow: Flow) -> list[Any]:
     steps = [asset_key(step) for step in steps_of(flow)]
     about = "Everything, and the predictions of the models that have an alias, in one run."
     jobs = [
-        dg.define_asset_job(
+        own_job(
             predict_job_name(target.name, each),
-            selection=dg.AssetSelection.assets(prediction_key(target.name, each)),
-            description=f"Predict the rows of `{target.name}` that wait for it, "
+            [prediction_key(target.name, each)],
+            f"Predict the rows of `{target.name}` that wait for it, "
             + (
                 f"with the model that is in {each}."
                 if each != AB_TEST
@@ -94,11 +101,3 @@ def predict_jobs(flow: Flow) -> list[Any]:
     ]
     everything = dg.AssetSelection.assets(*steps, *predictions, *looks)
     return [dg.define_asset_job(ALL_THERE_IS, selection=everything, description=about), *jobs]
-
-
-def _job(name: str, steps: Iterable[Step], description: str) -> Any:
-    return dg.define_asset_job(
-        name,
-        selection=dg.AssetSelection.assets(*(asset_key(step) for step in steps)),
-        description=description,
-    )

@@ -5,7 +5,7 @@ selection, shares work, and each asset is recorded as soon as it is whole.
 """
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import dagster as dg
 
@@ -41,11 +41,22 @@ def flow_assets(flow: Flow) -> dg.AssetsDefinition:
     """
     refuse(check(flow))
     govern(flow)
-    steps = steps_by_key(flow)
+    return definition(flow, steps_by_key(flow), OP_NAME, asset_specs(flow))
+
+
+def definition(
+    flow: Flow, steps: Mapping[dg.AssetKey, Step], name: str, specs: Sequence[dg.AssetSpec]
+) -> dg.AssetsDefinition:
+    """Steps of a flow as the assets of one subsettable op.
+
+    Args:
+        steps: all of the flow, by the keys of their assets.
+        specs: of those that the op makes.
+    """
 
     @dg.multi_asset(
-        name=OP_NAME,
-        specs=asset_specs(flow),
+        name=name,
+        specs=specs,
         can_subset=True,
         # Without it a backfill would start one run, and so one Spark, per cell.
         backfill_policy=dg.BackfillPolicy.single_run(),

@@ -51,8 +51,8 @@ class Rows(NamedTuple):
             to, rows of its entity that were strictly before it; `any` if neither is known.
         entity: the entity whose row it is, while nothing later than the beginning can be meant: an
             aggregate up to that row's own time is all past. `None` if any row may be meant.
-        before: how long at least the row is before the one to be predicted; `None` if it is that
-            row, or one that it belongs to, or any.
+        before: how long at least the row, or the earlier one that it belongs to, is before the one
+            to be predicted; `None` if it is that row, or one that it belongs to, or any.
     """
 
     whose: Literal["own", "earlier", "any"] = "any"
@@ -66,9 +66,14 @@ class Rows(NamedTuple):
             by: the entity of these rows.
             row: the entity of the row that is to be predicted.
         """
-        is_known = row is not None and entity.is_within(row)
-        is_known &= entity in (by, row) or entity.time is None  # others may be of a later time
-        return self if is_known else self._replace(whose="any")
+        if entity == by:
+            return self
+        # What an earlier row consists of may be of a later time.
+        is_known = entity == row or (entity.time is None and row and entity.is_within(row))
+        if self.whose == "any" or not is_known:
+            return Rows()
+        before = self.before if self.whose == "earlier" else None
+        return Rows(self.whose, row if entity == row else None, before)
 
     def summed_by(self, operation: AggregateOperation, row: Entity | None) -> "Rows":
         """The rows that an aggregate sums up for these.
@@ -76,20 +81,19 @@ class Rows(NamedTuple):
         Args:
             row: the entity of the row that is to be predicted.
         """
+        before = self.before or timedelta()
+        if self.whose != "any" and operation.of == operation.to == row:
+            return Rows("earlier", row, before + operation.gap)
         is_past = operation.point_in_time and operation.to == self.entity
         whose = self.whose if row and operation.over.is_within(row) else "any"
-        if self.whose != "any" and operation.of == operation.to == row:
-            whose = "earlier"
-        elif whose == "earlier" and not is_past and operation.of.time is not None:
-            whose = "any"  # what belongs to an earlier row may be of a later time
-        if not is_past and whose != "earlier":
-            return Rows(whose)
-        waited = operation.gap if is_past else timedelta()
-        return Rows(whose, operation.of, (self.before or timedelta()) + waited)
+        if whose == "earlier" and (is_past or operation.of.time is None):
+            return Rows(whose, operation.of, before)
+        whose = "any" if whose == "earlier" else whose
+        return Rows(whose, operation.of, before + operation.gap) if is_past else Rows(whose)
 
     def know(self, source: Source) -> bool:
         """Whether what a source tells of them was known for good before the row to be predicted."""
-        return timedelta(days=source.label_delay) <= (self.before or timedelta())
+        return self.before is not None and timedelta(days=source.label_delay) <= self.before
 
 
 class _Node(NamedTuple):
@@ -162,8 +166,7 @@ def origins(
         if name is None:
             names = current.stage.inputs
         elif current.is_source:
-            is_past = rows.before is not None and current.entity == rows.entity == row
-            if (is_past or rows.whose == "earlier") and rows.know(current.source):
+            if rows.whose == "earlier" and rows.know(current.source):
                 continue
             nodes.setdefault((current, name), []).append(node)
         else:

@@ -121,7 +121,9 @@ class Judged:
             "FUTURE_FIT",
             f"`{path[0].name}` was fitted on data of {cell}'s first day, {first}, or later.",
             f"path: {route(path, self.on(cell))}",
-            "fit it on earlier data, or let the evaluation begin later: TimeSplit(cutoff=...).",
+            "fit it on earlier data, or let the evaluation begin later: TimeSplit(cutoff=...)."
+            if pretrained(path[0]) or path[0].stage.fitting.is_on_train
+            else f"{refit(path[0], cell)}.",
             path,
         )
 
@@ -227,8 +229,9 @@ def incomparable(
             f"`{ours.root or 'time'}` by {ours.axis!r}; equal numbers are not equal rows\n{trail}",
             "say up to which day it was fitted, Attested(..., until=...), or fit it in the project."
             if not ours.root
-            else "if these are the project's buckets, say so with its salt, Attested(..., salt="
-            f"{ours.axis!r}); or fit it in the project.",
+            else "if they are buckets of this split, say so with its salt, Attested(..., salt="
+            f"{ours.axis!r}); if they are the project's, let the target have the project's split; "
+            "or fit it in the project.",
             path,
         )
     return Finding(
@@ -237,7 +240,9 @@ def incomparable(
         f"`{variant.entity.name}`.",
         f"so nobody can tell which of them belong to {cell}\n{trail}",
         f"declare how rows belong together: Entity({variant.entity.name!r}, ..., "
-        f"parent={space.root}, foreign_key=...).",
+        f"parent={space.root}, foreign_key=...)."
+        if ours.root
+        else "say up to which day it was fitted, Attested(..., until=...).",
         path,
     )
 
@@ -359,40 +364,4 @@ def stale_policy(what: str, recorded: Mapping[str, object], split: Split) -> Fin
         "; ".join(f"{key} was {recorded.get(key)!r} and is {present[key]!r}" for key in edited),
         "fit it again, or restore the policy.",
         where=(("the split policy", split.location),),
-    )
-
-
-def outcome_as_input(judged: Judged, path: tuple[Instance, ...], feature: str) -> Finding:
-    """An output is made from another outcome, which nobody knows in time.
-
-    Args:
-        path: from the source of the outcome.
-        feature: the outcome.
-    """
-    source = path[0].source
-    known = f"{source.label_delay} days after their time (label_horizon)"
-    return Finding(
-        "OUTCOME_AS_INPUT",
-        f"{judged.title} is made from `{feature}`, which source `{source.name}` declares as a "
-        "label.",
-        f"a label is an outcome: those of `{path[0].entity.name}` are known "
-        + (known if source.label_delay else "no earlier than what is predicted")
-        + f"\npath: {route(path, f'{judged.title} of {judged.variant.name}')}",
-        f"leave `{feature}` out of the inputs; if it is known beforehand, leave it out of the "
-        f"labels=[...] of `{source.name}`, or load it by a source of its own without label_horizon"
-        f"{lag_instead((path[0], feature))}.",
-        path,
-    )
-
-
-def lag_instead(feature: tuple[Instance, str]) -> str:
-    """How to read what earlier rows had of a feature of a source, where that can be."""
-    instance, name = feature
-    entity, delay = instance.entity, instance.source.label_delay
-    if entity.time is None or entity.parent is None:
-        return ""
-    gap = f", gap='{delay}d'" if delay else ""
-    return (
-        f"; of rows before each row's own time, aggregates(..., of={entity.name}, "
-        f"to={entity.name}, measures={{'{name}': [...]}}{gap}) may tell"
     )

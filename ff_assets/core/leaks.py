@@ -74,7 +74,7 @@ class Leaks:
             yield finding
             if finding.code != found.TRANSDUCTIVE:
                 return  # its rows are part of what is anticipated
-        yield from self._anticipated(judged, learned, part, forgiven=finding is not None)
+        yield from self.anticipated(judged, learned, part, forgiven=finding is not None)
 
     def overlap(self, judged: Judged, learned: Learned, part: Part) -> Finding | None:
         """The rows of the part that were read; a warning if the policy forgives it."""
@@ -107,7 +107,7 @@ class Leaks:
                 return path
         return None
 
-    def _anticipated(
+    def anticipated(
         self, judged: Judged, learned: Learned, part: Part, *, forgiven: bool
     ) -> Iterator[Finding]:
         """Fits on what came after the part began, and labels that were known only then.

@@ -60,9 +60,9 @@ class Part:
         return provenance.attested and self.is_late(provenance)
 
     def is_read(self, provenance: Provenance) -> bool:
-        """Whether a fit behind a value has read rows of the part, or of later days."""
+        """Whether a fit has read rows of the part or of later days, or labels known only then."""
         seen = provenance.everywhere.within(self.space, self.rows | self.since)
-        return bool(seen) or self.is_stated(provenance)
+        return bool(seen) or self.is_late(provenance)
 
 
 def part_of(variant: Variant, name: str) -> Part:

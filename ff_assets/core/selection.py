@@ -19,7 +19,7 @@ from ff_assets.core.instance import Instance, Variant
 from ff_assets.core.leak_refusals import Finding, Judged, route
 from ff_assets.core.leakage import NOTHING, FitSet, Provenance
 from ff_assets.core.leaks import Leaks, Learned, Read
-from ff_assets.core.ledger import day_of
+from ff_assets.core.ledger import day_of, pretrained
 from ff_assets.core.requested import Part, deciding, nearest_estimator
 from ff_assets.core.split import TimeSplit
 
@@ -75,18 +75,29 @@ class Selection:
         values = variant.prediction.available
         if not any(part.rows & values for part in parts):
             yield _nothing_to_compare(variant)
-        yield from filter(None, map(self._remembered, parts))
+        for part in parts:
+            yield from self._remembered(part)
 
-    def _remembered(self, part: Part) -> Finding | None:
-        """What a fit behind a prediction has read of the rows whose metric is to decide."""
+    def _remembered(self, part: Part) -> Iterator[Finding]:
+        """What a fit behind a prediction has read of the rows whose metric is to decide.
+
+        Of a cell, which is to be like test, also what it has read that is later.
+        """
         prediction = part.variant.prediction
         learned = Learned((Read(prediction, part.rows),))
         if self._leaks.provenance(learned).is_unknown:  # which is refused on every part
-            return None
+            return
         judged = _Deciding(part.variant, part.variant.target.outputs[0])
         if path := self._leaks.trace(learned, part.is_stated):
-            return judged.remembered(part.name, path, part.rows)
-        return self._leaks.overlap(judged, learned, part)
+            yield judged.remembered(part.name, path, part.rows)
+            return
+        finding = self._leaks.overlap(judged, learned, part)
+        if finding is not None:
+            yield finding
+        is_cell = part.name in part.variant.split.cells
+        if is_cell and (finding is None or finding.code == found.TRANSDUCTIVE):
+            forgiven = finding is not None
+            yield from self._leaks.anticipated(judged, learned, part, forgiven=forgiven)
 
     def reported(self, part: Part) -> Iterator[Finding]:
         """What is found about the choice where a variant's metric on a part is reported."""
@@ -124,7 +135,9 @@ class _Deciding(Judged):
             "select_on='validation'; or cross-fit the prediction for select_on='folds', and all "
             "that it is made by as well, .cross_fit(5, nested=True)"
         )
-        if not blamed.stage.fitting.is_on_train:
+        if pretrained(blamed):
+            fix = found.refit(blamed, cell)
+        elif not blamed.stage.fitting.is_on_train:
             fix = (
                 "fit on train only to choose; refit the one that was chosen on both parts, as a "
                 "target with one variant"
@@ -194,7 +207,8 @@ class _Choice(Judged):
             "report on test, or on another part that no fit behind the predictions for "
             f"{self._chosen} has read"
         )
-        fix = elsewhere if blamed.stage.fitting.is_on_train else found.refit(blamed, cell)
+        is_asked_for = pretrained(blamed) or not blamed.stage.fitting.is_on_train
+        fix = found.refit(blamed, cell) if is_asked_for else elsewhere
         return Finding(
             "TRANSITIVE_TAINT",
             f"{what} of {cell} reach the choice of the champion through `{blamed.name}`, which "

@@ -22,10 +22,11 @@ known no earlier; and under a split by time whatever is known only after a row's
 """
 
 from collections.abc import Iterator, Sequence
+from datetime import timedelta
 from itertools import islice
 
-from ff_assets.core import leak_refusals as found
 from ff_assets.core.declare import describe
+from ff_assets.core.entities import Entity
 from ff_assets.core.influence import Origins, is_declared, origins, outcome, sum_of
 from ff_assets.core.instance import Instance
 from ff_assets.core.leak_refusals import Finding, Judged, route
@@ -63,22 +64,34 @@ def _reasons(judged: Judged) -> Iterator[Finding]:
         parts = origins(*each).of_sources
         if not any(map(is_declared, parts)):  # which tells the outcome from what was known
             yield from _same_events(judged, each, later[row] if own.issuperset(parts) else every)
+    yield from _outcomes(judged, row, later[row])
     for part in told:
-        yield from _outcomes(judged, part, used(part))
+        yield from _outcomes(judged, part[0].entity, used(part))
     if isinstance(judged.variant.split, TimeSplit):
         yield from _unknown_yet(judged, later[row])
 
 
 def _sums(label: Label) -> list[Label]:
-    """The aggregates that a label is made from, but for what is only compared with the outcome.
+    """The aggregates that a label is made from, but for what the outcome is only compared with.
 
     A change against earlier rows is made from what these had, which was known by then.
     """
-    fresh = set(origins(*label, row=label[0].entity).of_sources)
+    row = label[0].entity
+
+    def news(made: Label) -> set[Label]:
+        """What it is made from that is of its own row, or was not known by then."""
+        walk = origins(*made, row=row)
+        return {
+            (source, name)
+            for source, name in walk.of_sources
+            if any(r.whose == "own" or not r.know(source.source) for r in walk.rows((source, name)))
+        }
+
+    fresh = news(label)
     return [
         each
         for each in origins(*label, summed=False).of_aggregates
-        if origins(*each, row=label[0].entity).of_sources
+        if news(each)
         or not (any(map(is_declared, fresh)) or fresh.issuperset(origins(*each).of_sources))
     ]
 
@@ -89,28 +102,25 @@ def _of_own_row(label: Label) -> set[Label]:
     return {p for p in walk.of_sources if all(rows.whose == "own" for rows in walk.rows(p))}
 
 
-def _outcomes(judged: Judged, part: Label, used: Origins) -> Iterator[Finding]:
-    """Labels that sources declare of the rows that the outcome is of, their parts or their wholes.
+def _outcomes(judged: Judged, row: Entity, used: Origins) -> Iterator[Finding]:
+    """Labels that sources declare of the row to be predicted, its parts or its wholes.
 
     An order is refunded because an item came back. Those of earlier parts that were known by then
     are no outcome of this row.
     """
-    row = part[0].entity
     for feature in filter(is_declared, used.of_sources):
         other = feature[0].entity
-        if other != row and all(
-            rows.before is not None and rows.know(feature[0].source) for rows in used.rows(feature)
-        ):
+        if other != row and all(rows.know(feature[0].source) for rows in used.rows(feature)):
             continue
         if row.is_within(other) or other.is_within(row):
-            yield found.outcome_as_input(judged, used.path(feature), feature[1])
+            yield _outcome_as_input(judged, used.path(feature), feature[1])
 
 
 def _unknown_yet(judged: Judged, used: Origins) -> Iterator[Finding]:
     """Labels that sources declare which are known only after a row's own time."""
     for feature in filter(is_declared, used.of_sources):
         if not all(rows.know(feature[0].source) for rows in used.rows(feature)):
-            yield found.outcome_as_input(judged, used.path(feature), feature[1])
+            yield _outcome_as_input(judged, used.path(feature), feature[1])
 
 
 def _same_events(judged: Judged, summed: Label, used: Origins) -> Iterator[Finding]:
@@ -155,7 +165,7 @@ def _made_from_label(
         why = f"nothing says which of {others} is the outcome\n{why}"
         fix += ", or declare which of them is the outcome: labels=[...] of its source"
     elif any(instance.is_aggregate for instance in path):
-        fix += found.lag_instead(shared[0])
+        fix += _lag_instead(path, shared[0][1])
     return Finding(
         "TARGET_PATH", f"{judged.title} is made from {names}, which {what}.", why, f"{fix}.", path
     )
@@ -197,4 +207,46 @@ def _of_same_events(
         f"as a label of `{summed.entity.name}`.",
         path,
         where=(describe(path[0].provider), describe(summed.provider)),
+    )
+
+
+def _outcome_as_input(judged: Judged, path: tuple[Instance, ...], feature: str) -> Finding:
+    """An output is made from another outcome, which nobody knows in time.
+
+    Args:
+        path: from the source of the outcome.
+        feature: the outcome.
+    """
+    source = path[0].source
+    known = f"{source.label_delay} days after their time (label_horizon)"
+    return Finding(
+        "OUTCOME_AS_INPUT",
+        f"{judged.title} is made from `{feature}`, which source `{source.name}` declares as a "
+        "label.",
+        f"a label is an outcome: those of `{path[0].entity.name}` are known "
+        + (known if source.label_delay else "no earlier than what is predicted")
+        + f"\npath: {route(path, f'{judged.title} of {judged.variant.name}')}",
+        f"leave `{feature}` out of the inputs; if it is known beforehand, leave it out of the "
+        f"labels=[...] of `{source.name}`, or load it by a source of its own without label_horizon"
+        f"{_lag_instead(path, feature)}.",
+        path,
+    )
+
+
+def _lag_instead(path: Sequence[Instance], feature: str) -> str:
+    """How to read what earlier rows had of a feature of a source, where that can be.
+
+    Args:
+        path: from the source; there is nothing to say if it goes through what would be advised.
+        feature: of the source.
+    """
+    entity, delay = path[0].entity, timedelta(days=path[0].source.label_delay)
+    lags = [sum_of(each) for each in path if each.is_aggregate]
+    is_there = any(lag.of == lag.to == entity and lag.gap >= delay for lag in lags)
+    if is_there or entity.time is None or entity.parent is None:
+        return ""
+    gap = f", gap='{delay.days}d'" if delay else ""
+    return (
+        f"; of rows before each row's own time, aggregates(..., of={entity.name}, "
+        f"to={entity.name}, measures={{'{feature}': [...]}}{gap}) may tell"
     )

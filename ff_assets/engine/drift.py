@@ -1,7 +1,8 @@
 """Drift: the rows of a prediction beside those that its model comes from.
 
 What the model reads is counted on a sample that the pass draws which scores the rows; what it makes
-on all of them. The counts are in the record of the prediction.
+on what was written, also on a sample if that is long. The counts are in the record of the
+prediction.
 """
 
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,7 @@
-"""What models have made, in the Parquet files of scored rows: its histograms, without Spark."""
+"""What models have made, in the Parquet files of scored rows: its histograms, without Spark.
+
+Of many rows some are drawn: more make no limit narrower that matters.
+"""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,6 +16,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from numpy.typing import NDArray
 
+ENOUGH = 100_000  # rows that are counted
 _CLASSES = 20  # of which probabilities are looked at one by one
 
 
@@ -23,15 +27,15 @@ def histograms_of(directory: Path, names: Sequence[str], group: str | None) -> d
     the second, `probability`.
 
     Args:
-        directory: with Parquet files, which are read into memory.
+        directory: with Parquet files, one of which is in memory at a time.
         group: the column of the files that says which rows belong together; `None` if none do.
     """
     import pyarrow as pa
 
     files = sorted(directory.glob("*.parquet"))
-    read = [_columns(file, names) for file in files]
-    read = [each for each in read if len(next(iter(each.values())))]
-    groups = _groups(files, group)
+    tables = _drawn(files, [*names, *([group] if group else [])])
+    read = [_columns(table, names) for table in tables if table.num_rows]
+    groups = _groups(tables, group)
     return {
         name: Histogram.of(
             pa.chunked_array([chunk for each in read for chunk in each[name].chunks]), groups
@@ -43,7 +47,7 @@ def histograms_of(directory: Path, names: Sequence[str], group: str | None) -> d
 def counts_of(
     files: Sequence[Path], bins: Mapping[str, Bins], group: str | None
 ) -> dict[str, Counts]:
-    """Column of `histograms_of` -> rows per bin, of Parquet files, one file after the other.
+    """Column of `histograms_of` -> rows per bin, of Parquet files.
 
     Args:
         group: the column of the files that says which rows belong together; `None` if none do.
@@ -55,35 +59,48 @@ def counts_of(
 
     places: dict[str, list[NDArray[np.int8]]] = {name: [] for name in bins}
     names = list(dict.fromkeys(name.partition("[")[0] for name in bins))
-    for file in files:
-        for name, values in _columns(file, names).items():
+    tables = _drawn(files, [*names, *([group] if group else [])])
+    for table in tables:
+        for name, values in _columns(table, names).items():
             if name in bins:  # there are fewer than 128 of any column
                 places[name].append(bins[name].place(values).astype(np.int8))
-    groups = _groups(files, group)
+    groups = _groups(tables, group)
     return {
         name: counted(np.concatenate(places[name]), len(each.names), groups)
         for name, each in bins.items()
     }
 
 
-def _groups(files: Sequence[Path], name: str | None) -> "NDArray[np.int64] | None":
+def _drawn(files: Sequence[Path], columns: Sequence[str]) -> "list[pa.Table]":
+    """Columns of Parquet files, of all rows or of about `ENOUGH`, the same ones each time."""
+    import numpy as np
+    import pyarrow.parquet as pq
+
+    share = ENOUGH / max(ENOUGH, sum(pq.read_metadata(file).num_rows for file in files))
+    tables = []
+    for number, file in enumerate(files):
+        table = pq.read_table(file, columns=list(columns), partitioning=None)
+        if share < 1:  # at random, as rows may come in a cycle
+            place = np.random.default_rng(number).random(table.num_rows)
+            table = table.take(np.flatnonzero(place < share))
+        tables.append(table)
+    return tables
+
+
+def _groups(tables: "Sequence[pa.Table]", name: str | None) -> "NDArray[np.int64] | None":
     """The group of each row, as a number."""
     import numpy as np
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
     if name is None:
         return None
-    tables = [pq.read_table(file, columns=[name], partitioning=None) for file in files]
     codes = pa.concat_tables(tables)[name].combine_chunks().dictionary_encode().indices
     return np.asarray(codes, dtype=np.int64)
 
 
-def _columns(file: Path, names: Sequence[str]) -> "dict[str, pa.ChunkedArray]":
+def _columns(table: "pa.Table", names: Sequence[str]) -> "dict[str, pa.ChunkedArray]":
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
-    table = pq.read_table(file, columns=list(names), partitioning=None)
     found: dict[str, pa.ChunkedArray] = {}
     for name in names:
         values = table[name]

@@ -19,7 +19,7 @@ from ff_assets.core.steps import rows_of
 from ff_assets.engine.execute import Event
 from ff_assets.engine.frame_plan import Column
 from ff_assets.engine.histograms import Histogram, columns_of, groups_of, sampled
-from ff_assets.engine.outputs import histograms_of
+from ff_assets.engine.outputs import ENOUGH, histograms_of
 from ff_assets.engine.parts import Part, made
 from ff_assets.engine.plan import make_plan
 from ff_assets.engine.regions import within
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 _COUNTING = ("engine/histograms", "engine/outputs", "engine/reference", "stats/drift")
 _GROUP = "(group)"
 _OF_TRAIN = 10_000  # rows of which features are counted
-_ENOUGH = 100_000  # rows of test that are scored; more make no limit narrower that matters
 
 
 @dataclass(frozen=True)
@@ -167,5 +166,5 @@ def _some(rows: "DataFrame", key: str) -> "DataFrame":
     """About as many rows as are enough, the same ones each time."""
     from pyspark.sql import functions as F
 
-    share = _ENOUGH / max(_ENOUGH, rows.count())
+    share = ENOUGH / max(ENOUGH, rows.count())
     return rows if share == 1 else rows.where(F.pmod(F.xxhash64(key), 10**6) < 10**6 * share)

@@ -8,6 +8,7 @@ import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from pyspark.sql import SparkSession
 from ff_assets.engine.store import Store
 from ff_assets_tests.bench import by_hand, clone_and_own, flow, step_per_asset, whole
 from ff_assets_tests.bench.memory import watched
+from ff_assets_tests.bench.predicting import Predicting, write_waiting
 from ff_assets_tests.bench.report import Bar, seconds_table
 from ff_assets_tests.bench.workload import CLASSIFIERS, LABELS, spark_session, write_rows
 
@@ -26,6 +28,8 @@ UNSTABLE = "word2vec"  # its fit depends on the order of rows, which is not the 
 HAND, CLONE, STEPS = "by hand", "clone and own", "step per asset"
 ENGINE, WHOLE = "ff_assets, engine", "ff_assets, whole (Dagster and MLflow)"
 SECOND, EDIT, EDIT_BY_HAND = "second run, whole", "edit, engine", "edit, by hand"
+PREDICT, PREDICT_BY_HAND = "predict, engine", "predict, by hand"
+PREDICT_WHOLE = "predict, whole (Dagster)"
 # Driver memory is looked at with 3, 6 and 12 variants.
 PARTS: tuple[dict[str, Any], ...] = (
     {"targets": tuple(LABELS)[:1], "classifiers": tuple(CLASSIFIERS)[:1]},
@@ -87,18 +91,21 @@ class Bench:
 def main() -> None:
     arguments = argparse.ArgumentParser(prog="python -m ff_assets_tests.bench", description=__doc__)
     arguments.add_argument("--rows", type=int, default=50_000, help="rows of text (%(default)s)")
+    arguments.add_argument(
+        "--waiting", type=int, default=1_000_000, help="rows to predict (%(default)s)"
+    )
     arguments.add_argument("--repeat", type=int, default=2, help="times to measure (%(default)s)")
     given = arguments.parse_args()
     scratch = Path(tempfile.mkdtemp(prefix="ff-bench-"))
     spark = spark_session()
     try:
-        run(Bench(spark, scratch), given.rows, given.repeat)
+        run(Bench(spark, scratch), given.rows, given.waiting, given.repeat)
     finally:
         spark.stop()
         shutil.rmtree(scratch)
 
 
-def run(bench: Bench, rows: int, repeat: int) -> None:
+def run(bench: Bench, rows: int, waiting: int, repeat: int) -> None:
     """Warm up, measure, and print."""
     small = write_rows(bench.scratch / "small", WARM_UP_ROWS)
     data = write_rows(bench.scratch / "rows", rows)
@@ -121,6 +128,7 @@ def run(bench: Bench, rows: int, repeat: int) -> None:
         jobs = bench.last_job() - before
         measure_edit(bench, data)
     bench.measure(STEPS, lambda: step_per_asset.run(data, bench.folder()))
+    measure_predicting(bench, waiting, max(3, repeat))
 
     print()
     print(seconds_table(bench.seconds))
@@ -142,6 +150,27 @@ def measure_edit(bench: Bench, data: Path) -> None:
     bench.note(EDIT_BY_HAND, by_hand.run_edit(bench.spark, data, bench.folder(), target))
 
 
+def measure_predicting(bench: Bench, rows: int, repeat: int) -> None:
+    """A registered model of the reviews flow scores rows that it has not seen."""
+    home = bench.folder()
+    few, many = (
+        Predicting(home, write_waiting(bench.folder() / "rows", n), bench.spark)
+        for n in (WARM_UP_ROWS, rows)
+    )
+    few.fit()
+    for turn, rows_of in enumerate([few, *[many] * repeat]):
+        ways = [
+            (PREDICT_BY_HAND, partial(rows_of.by_hand, bench.folder() / "predictions")),
+            (PREDICT, rows_of.by_engine),
+            (PREDICT_WHOLE, rows_of.by_job),
+        ]
+        for name, predict in ways if turn % 2 == 0 else reversed(ways):
+            began = time.monotonic()
+            predict()
+            if rows_of is many:  # the others warm up
+                bench.note(name, time.monotonic() - began)
+
+
 def print_bars(bench: Bench) -> None:
     print(f"{'ratio':<52} {'':>6}  bar")
     for numerator, denominator, limit, at_most in (
@@ -149,6 +178,7 @@ def print_bars(bench: Bench) -> None:
         (CLONE, ENGINE, 2.0, False),
         (STEPS, ENGINE, 10.0, False),
         (EDIT, EDIT_BY_HAND, 1.15, True),
+        (PREDICT, PREDICT_BY_HAND, 1.1, True),
     ):
         ratio = bench.median(numerator) / bench.median(denominator)
         print(Bar(f"{numerator} / {denominator}", ratio, limit, at_most))

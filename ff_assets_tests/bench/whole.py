@@ -33,6 +33,18 @@ def run(project: Project, home: Path) -> Timing:
     Raises:
         dg.Failure: a step failed.
     """
+    settings = settings_in(home)
+    job = build_definitions(project, settings).resolve_job_def(EVERYTHING)
+    quiet = {"loggers": {"console": {"config": {"log_level": "ERROR"}}}}
+    with dg.DagsterInstance.local_temp(str(settings.dagster_home)) as instance:
+        began = time.monotonic()
+        result = job.execute_in_process(instance=instance, tags=ALL_CELLS, run_config=quiet)
+        seconds = time.monotonic() - began
+    return Timing(seconds, _registering(result.get_asset_materialization_events()))
+
+
+def settings_in(home: Path) -> Settings:
+    """Settings that keep everything below a folder; those for Dagster's instance are made."""
     settings = Settings(
         home=home,
         dagster_home=home / "dagster",
@@ -43,13 +55,7 @@ def run(project: Project, home: Path) -> Timing:
         java=home / "java",
     )
     settings.dagster_home.mkdir(parents=True, exist_ok=True)
-    job = build_definitions(project, settings).resolve_job_def(EVERYTHING)
-    quiet = {"loggers": {"console": {"config": {"log_level": "ERROR"}}}}
-    with dg.DagsterInstance.local_temp(str(settings.dagster_home)) as instance:
-        began = time.monotonic()
-        result = job.execute_in_process(instance=instance, tags=ALL_CELLS, run_config=quiet)
-        seconds = time.monotonic() - began
-    return Timing(seconds, _registering(result.get_asset_materialization_events()))
+    return settings
 
 
 def _registering(events: Sequence[dg.DagsterEvent]) -> float:

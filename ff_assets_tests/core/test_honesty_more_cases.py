@@ -180,6 +180,11 @@ def test_20_an_external_model():
     assert "encyclopaedia" in stated.sentence
 
 
+def test_20_a_day_beside_buckets_excuses_none_of_them():
+    late = external(Attested("", buckets=range(850), until=date(2016, 12, 31)))
+    assert verdict(late, action).code == "FIT_OVERLAP"
+
+
 def test_20_attested_buckets_are_those_of_the_project_s_split():
     stated = external(Attested("", buckets=range(800)))
     own = HashSplit("mine")

@@ -5,6 +5,7 @@ import random
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from functools import lru_cache
 from itertools import pairwise
 
 import pytest
@@ -126,6 +127,7 @@ class Toy:
         )
 
 
+@lru_cache(maxsize=32)
 def folds_of(instance: Instance) -> list[int]:
     fitting = instance.stage.fitting
     return parts(sum(instance.split.bits(cell) for cell in fitting.cells), fitting.count)
@@ -228,7 +230,7 @@ def test_a_metric_is_allowed_exactly_if_test_had_no_influence_on_it(stages: tupl
     (verdict,) = check(flow)
     test = {bucket for bucket in SAMPLE if bucket >= 800}
     found = influences(flow, labels=False)
-    if verdict.code == "NO_PREDICTION":
+    if any(each.code == "NO_PREDICTION" for each in verdict.refusals):
         assert test.isdisjoint(found)
         return
     leaks = any(test & found[bucket] for bucket in test.intersection(found))
@@ -352,8 +354,8 @@ def test_ten_thousand_stages_are_checked_within_a_second(
     )
     target = Target("t", outputs=[stages[-1].outputs[0]], label="y", task="binary")
     project = Project((given,), stages, (target,))
-    times = []
-    for _ in range(2):
+    times: list[float] = []
+    while len(times) < 3 and min(times, default=1) >= 1:  # a slow moment of the machine passes
         flow = infer(project)
         gc.collect()
         gc.disable()

@@ -322,7 +322,7 @@ def chains(draw: st.DrawFn) -> tuple[Stage, ...]:
     return tuple(stages)
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(chains())
 def test_a_metric_on_a_fold_is_allowed_exactly_if_the_fold_had_no_influence(
     stages: tuple[Stage, ...],

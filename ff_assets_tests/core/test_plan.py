@@ -366,6 +366,6 @@ def test_planning_is_linear(store: Store, shape: object):
         assert make(flow, store, wanted).needs_spark
         return time.process_time() - began
 
-    small, large = seconds(1_500), seconds(6_000)
-    print(f"{shape.__name__}: 1,500 stages {small:.2f} s, 6,000 {large:.2f} s")
+    small, large = seconds(1_000), seconds(4_000)
+    print(f"{shape.__name__}: 1,000 stages {small:.2f} s, 4,000 {large:.2f} s")
     assert large < 10 * small  # linear is 4, quadratic 16

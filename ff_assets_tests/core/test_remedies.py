@@ -36,6 +36,7 @@ hint, of_hint = transformer("hint", ["bought"]), estimator("action", ["hint"], l
 DAYS = {"source": people(event), "split": MAY}
 LATE = {"source": people(event, "30d"), "split": MAY}
 BY_LATER = {"source": people(visit, "30d"), "entity": visit}
+VALIDATED_DAYS = {"source": people(event), "split": TimeSplit("2017-05-01", validation="30d")}
 VALIDATED = HashSplit(
     cells={"train": range(600), "validation": range(600, 800), "test": range(800, 1000)}
 )
@@ -225,6 +226,24 @@ REMEDIES = [
             source=people(event),
             split=TimeSplit("2017-05-10"),
         ),
+    ),
+    (
+        "FUTURE_FIT",
+        "leave out .fit_on('train', 'test')",
+        plan(label_free.fit_on("train", "test"), action, certify=["validation"], **VALIDATED_DAYS),
+        plan(label_free, action, certify=["validation"], **VALIDATED_DAYS),
+    ),
+    (
+        "SPLIT_KEY_INCOMPARABLE",
+        "Attested(..., until=...)",
+        plan(attested(buckets=range(9), root="shop"), action, **DAYS),
+        plan(attested(buckets=range(9), root="shop", until=date(2017, 4, 30)), action, **DAYS),
+    ),
+    (
+        "SELECTION_IN_SAMPLE",
+        "use a model that has not read validation",
+        plan(attested(buckets=range(700)), one, action, select_on="validation", split=VALIDATED),
+        plan(attested(buckets=range(600)), one, action, select_on="validation", split=VALIDATED),
     ),
     (
         "EMBARGO_TOO_SHORT",

@@ -3,10 +3,12 @@
 The toy engine here knows nothing of paths. It has households with baskets, their items, pieces of
 these, and visits, at times that are drawn; a value is a hash of all that it is made from, row by
 row. A plan leaks if, for any times, a prediction changes with the outcome of its own row, or with
-one that nobody knew when that row's time came.
+one that nobody knew when that row's time came; or with another outcome, which a source declares, of
+that row, of its parts or of what it is a part of.
 """
 
 import random
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -42,6 +44,7 @@ class Plan:
         label: what is to be predicted.
         about: the entity whose rows have it.
         told: the outcome: features of sources, each with its entity.
+        others: the same for what else is declared as a label.
         horizon: days until the outcome is known.
     """
 
@@ -52,6 +55,7 @@ class Plan:
         label: str,
         about: Entity,
         told: dict[str, Entity],
+        others: dict[str, Entity],
         horizon: int,
     ) -> None:
         self.entities = {entity.name: entity for entity in entities}
@@ -59,6 +63,7 @@ class Plan:
         self.label = label
         self.about = about
         self.told = told
+        self.others = others
         self.horizon = horizon
 
     def __repr__(self) -> str:
@@ -88,7 +93,7 @@ def rows_of(entities: dict[str, Entity], rng: random.Random) -> dict[str, list[R
 class Toy:
     """The values of a flow for some rows, with some values of sources changed."""
 
-    def __init__(self, rows: dict[str, list[Row]], changed: set[tuple[str, Row]]) -> None:
+    def __init__(self, rows: dict[str, list[Row]], changed: "Changed") -> None:
         self._rows = rows
         self._changed = changed
 
@@ -111,24 +116,45 @@ class Toy:
         return hash((feature, tuple(read)))
 
 
-def leaks(plan: Plan) -> bool:
+Changed = set[tuple[str, Row]]
+
+
+def outcome(plan: Plan, rows: dict[str, list[Row]], row: Row) -> Changed:
+    """The values of the outcome of a row, and those that were not known at its time."""
+    changed: Changed = set()
+    for feature, entity in plan.told.items():
+        about = plan.about if entity.is_below(plan.about) else entity
+        own = row.over[about.name]
+        changed |= {
+            (feature, other)
+            for other in rows[entity.name]
+            if other.over[about.name] is own
+            or (entity.time and other.day + plan.horizon >= own.day)
+        }
+    return changed
+
+
+def other_outcomes(plan: Plan, rows: dict[str, list[Row]], row: Row) -> Changed:
+    """The values of other outcomes of a row, its parts and its wholes, but for earlier parts."""
+    own = row.over[plan.about.name]
+    return {
+        (feature, other)
+        for feature, entity in plan.others.items()
+        for other in rows[entity.name]
+        if (other.over.get(plan.about.name) is own or own.over.get(entity.name) is other)
+        and not (other is not own and entity.time and plan.about.time and other.day < own.day)
+    }
+
+
+def leaks(plan: Plan, hidden: Callable[[Plan, dict[str, list[Row]], Row], Changed]) -> bool:
+    """Whether a prediction changes with values that must not tell of its row."""
     (variant,) = plan.flow.variants
     output = variant.target.outputs[0]
     for seed in range(DRAWS):
         rows = rows_of(plan.entities, random.Random(seed))
         before = Toy(rows, set())
         for row in rows[variant.entity.name]:
-            changed = set()
-            for feature, entity in plan.told.items():
-                about = plan.about if entity.is_below(plan.about) else entity
-                own = row.over[about.name]
-                changed |= {
-                    (feature, other)
-                    for other in rows[entity.name]
-                    if other.over[about.name] is own
-                    or (entity.time and other.day + plan.horizon >= own.day)
-                }
-            after = Toy(rows, changed)
+            after = Toy(rows, hidden(plan, rows, row))
             values = (toy.value(variant.prediction, output, row) for toy in (before, after))
             if len(set(values)) > 1:
                 return True
@@ -140,8 +166,8 @@ def plans(draw: st.DrawFn) -> Plan:
     """Row-wise stages and aggregates over five entities, some carried to finer rows.
 
     The label is a feature of a source or made by a stage, of features of one entity or of several,
-    of rows that belong to its own, or against earlier rows; the outcome among them is declared or
-    not.
+    of rows that belong to its own or to the same household, or against earlier rows; the outcome
+    among them is declared or not, and there may be another.
     """
     timed = st.sampled_from([None, "at"])
     household = Entity("household", key="household_id", time=draw(timed))
@@ -152,17 +178,19 @@ def plans(draw: st.DrawFn) -> Plan:
     item = Entity("item", key="item_id", parent=basket, foreign_key="basket_id", time=draw(timed))
     piece = Entity("piece", key="piece_id", parent=item, foreign_key="item_id", time=draw(timed))
     entities = [household, basket, visit, item, piece]
-    given = {"size": household, "won": basket, "n": basket, "length": visit, "price": item}
-    given["weight"] = piece
+    given = {"size": household, "churned": household, "won": basket, "n": basket, "length": visit}
+    given |= {"price": item, "back": item, "weight": piece}
     horizon = draw(st.sampled_from([0, 0, 5]))
     declared = draw(st.booleans())
+    others = draw(st.sets(st.sampled_from(["churned", "back"]), max_size=1))
     sources = [
         Source(
             f"{entity.name}s",
             entity=entity,
             load=load,
             features={name: "double" for name, of in given.items() if of == entity},
-            labels=["won"] if declared and entity == basket else [],
+            labels=[f for f in others if given[f] == entity]
+            + (["won"] if declared and entity == basket else []),
             label_horizon=f"{horizon}d" if declared and entity == basket else "0d",
             version="1",
         )
@@ -175,10 +203,14 @@ def plans(draw: st.DrawFn) -> Plan:
     def wholly(reads: list[str]) -> Entity:
         return max((provided[name] for name in reads), key=lambda entity: len(entity.chain))
 
-    label = draw(st.sampled_from(["won", "won", "total", "change"]))
+    label = draw(st.sampled_from(["won", "won", "total", "beside", "change"]))
     if label == "total":
         parts = [draw(st.sampled_from(["price", "weight"]))]
         stages.append(summing(label, parts, given[parts[0]], basket, 0))
+        provided[label] = basket
+    elif label == "beside":
+        parts = ["length"]
+        stages.append(summing(label, parts, visit, basket, 0))
         provided[label] = basket
     elif label == "change":
         parts = ["won"]
@@ -214,6 +246,8 @@ def plans(draw: st.DrawFn) -> Plan:
     output = made[-1] if made else draw(st.sampled_from(outputs))
     target = Target("t", outputs=[output], label=label, task="regression")
     told = ["won"] if declared and "won" in parts else parts
+    if label == "beside":  # nobody can say which visits these are
+        told = []
     if not declared or told != ["won"]:
         horizon = 0
     return Plan(
@@ -222,6 +256,11 @@ def plans(draw: st.DrawFn) -> Plan:
         label,
         about,
         {name: given[name] for name in told},
+        {
+            name: given[name]
+            for name in (*others, *(["won"] if declared else []))
+            if name not in told
+        },
         horizon,
     )
 
@@ -244,9 +283,11 @@ def test_a_plan_is_refused_if_an_outcome_can_come_back(plan: Plan) -> None:
     (verdict,) = check(plan.flow)
     codes = {finding.code for finding in verdict.refusals}
     assert codes <= {"TARGET_PATH", "OUTCOME_AS_INPUT"}
-    if leaks(plan):
+    if leaks(plan, outcome):
         assert "TARGET_PATH" in codes
-    elif plan.label != "total" and not any(map(carries, plan.flow.instances)):
+    elif leaks(plan, other_outcomes):
+        assert codes
+    elif plan.label not in ("total", "beside") and not any(map(carries, plan.flow.instances)):
         assert "TARGET_PATH" not in codes
 
 

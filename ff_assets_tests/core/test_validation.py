@@ -3,7 +3,7 @@
 from datetime import date, timedelta
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ff_assets import HashSplit, Source, Target, TimeSplit
@@ -12,7 +12,9 @@ from ff_assets.core.buckets import ALL, describe
 from ff_assets.core.errors import DefinitionError
 from ff_assets.core.flow import infer
 from ff_assets.core.honesty import check
+from ff_assets.core.influence import ledger_of
 from ff_assets.core.project import Project
+from ff_assets.core.requested import measured_cells
 from ff_assets.core.verdict import Verdict
 from ff_assets_tests.core.founding import event, is_clean, path, people, target, verdict, verdicts
 from ff_assets_tests.core.stubs import estimator, load, transformer
@@ -36,6 +38,7 @@ def judged(horizon: str, split: TimeSplit, **given: object) -> list[Verdict]:
 # The parts
 
 
+@settings(deadline=None)
 @given(embargo=st.integers(0, 60), validation=st.integers(1, 60), first=st.integers(-400, -200))
 def test_parts_of_a_time_split_keep_their_distance(embargo: int, validation: int, first: int):
     cutoff = date(2017, 5, 1)
@@ -159,6 +162,17 @@ def test_by_time_a_choice_needs_labels_that_were_known(horizon: str, embargo: st
     assert [v.code for v in chosen] == [found[1]] * 2
     if found[1]:
         assert "champion" in chosen[0].refusals[0].text
+
+
+@pytest.mark.parametrize("embargo", ["7d", "30d"])
+def test_by_time_labels_of_train_are_known_before_validation_or_it_decides_nothing(embargo: str):
+    given = {"source": people(event, "30d"), "split": by_time(embargo, validation="60d")}
+    chosen = verdicts(one, two, select_on="validation", **given)
+    is_known = embargo == "30d"
+    assert [v.code for v in chosen] == ["" if is_known else "EMBARGO_TOO_SHORT"] * 2
+    flow = infer(Project((given["source"],), (one,), (target(split=given["split"]),)))
+    shown = measured_cells(ledger_of(flow), flow.variants[0])
+    assert list(shown) == ["train", "validation", "test"][:: 1 if is_known else 2]
 
 
 @pytest.mark.parametrize(("embargo", "code"), [("29d", "EMBARGO_TOO_SHORT"), ("30d", "")])
