@@ -209,7 +209,7 @@ class Features:
     def _of_spark(self, reading: Reading, spine: "DataFrame", training: bool) -> "DataFrame":
         from ff_assets.engine.delivery import KNOWN, read_at
 
-        rows = read_at(reading, spine, self.store, self.spark)
+        rows = read_at(reading, spine, spine.columns, self.store, self.spark)
         counted = rows.groupBy(CELL, KNOWN).count().collect()
         _check(reading, {(row[0], row[1]): row[2] for row in counted}, training)
         return rows.drop(KNOWN)
@@ -226,7 +226,8 @@ class Features:
         sent = kept[own + taken].reset_index(drop=True)
         sent[_ROW] = range(len(sent))
         given = self.spark().createDataFrame(pa.Table.from_pandas(sent, preserve_index=False))
-        joined: Any = read_at(reading, given, self.store, self.spark).drop(*own)
+        columns = [str(name) for name in spine.columns]
+        joined: Any = read_at(reading, given, columns, self.store, self.spark).drop(*own)
         rows = joined.toPandas()
         rows = rows.sort_values(_ROW).set_axis(spine.index)
         counted = rows.groupby([CELL, KNOWN], dropna=False).size()

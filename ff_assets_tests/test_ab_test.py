@@ -13,7 +13,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from ff_assets import ABTest, Entity, Source
-from ff_assets.assets.serving import part
+from ff_assets.assets.serving import scorer
 from ff_assets.core.ab_test import AB_TEST
 from ff_assets.core.errors import DataError
 from ff_assets.core.flow import infer
@@ -22,7 +22,6 @@ from ff_assets.engine.arms import Division, arm_column
 from ff_assets.engine.experiment import Experiment, Looked
 from ff_assets.engine.outcomes import Outcomes
 from ff_assets.engine.predict import Predicted, Prediction
-from ff_assets.engine.score import Scorer
 from ff_assets.registry.runs import MlflowRuns
 from ff_assets.registry.serving import behind
 from ff_assets.stats.sequential import effect
@@ -146,20 +145,30 @@ def test_without_a_model_behind_both_aliases_nothing_happens(
         assert told in message
 
 
-def predict_at(home: Home, project: Project, spark: SparkSession, at: datetime) -> Predicted:
-    """What the job does, at another time."""
+def predict_at(
+    home: Home, project: Project, spark: SparkSession, at: datetime, seconds: float = 0
+) -> Predicted:
+    """What the job does, at another time.
+
+    Args:
+        seconds: how long it takes.
+    """
     flow, runs = infer(project), MlflowRuns(home.tracking_uri, None, "ff_assets")
     test, variants = flow.project.targets[0].ab_test, flow.variants_of("sentiment")
     assert test is not None
+    models = {}
+    for name, alias in test.aliases.items():
+        found = behind(runs, "sentiment", alias)
+        assert found is not None
+        models[name] = found
+    division = Division.of(test, "sentiment", variants[0].entity)
     with home.store.staging() as staging:
-        parts = []
-        for name, alias in test.aliases.items():
-            found = behind(runs, "sentiment", alias)
-            assert found is not None
-            parts.append(part(variants, found, staging.path, name))
-        division = Division.of(test, "sentiment", variants[0].entity)
-        scorer = Scorer(flow, parts, division, home.store, staging, lambda: spark, lambda _: None)
-        return Prediction(scorer, at).run()
+        scores = scorer(
+            *(flow, "sentiment", models, division, home.store, staging),
+            *(lambda: spark, lambda _: None),
+        )
+        ended = at + timedelta(seconds=seconds)
+        return Prediction(scores, at, lambda: "", lambda: ended).run()
 
 
 def write_outcomes(path: Path, rows: Iterable[tuple[Any, ...]]) -> None:
@@ -180,8 +189,9 @@ def test_the_effect_is_that_of_plain_arithmetic_and_every_look_is_kept(
     first, second = today - timedelta(days=2), today - timedelta(days=1)
 
     write_rows(waiting, make_rows(80))
-    one = predict_at(home, project, spark, first)
-    assert predict_at(home, project, spark, first + timedelta(hours=1)).reused
+    slow = timedelta(hours=5)
+    one = predict_at(home, project, spark, first, slow.total_seconds())
+    assert predict_at(home, project, spark, first + slow + timedelta(hours=1)).reused
     write_rows(waiting, make_rows(120))
     two = predict_at(home, project, spark, second)
     assert (one.record.rows, two.record.rows, two.reused) == (80, 120, False)
@@ -197,7 +207,7 @@ def test_the_effect_is_that_of_plain_arithmetic_and_every_look_is_kept(
     ]
     write_outcomes(file, outcomes)
 
-    since = {key: first if key < 80 else second for key in range(120)}
+    since = {key: first + slow if key < 80 else second for key in range(120)}
     bought = pd.DataFrame(outcomes, columns=COLUMNS)
     bought["bought_at"] = pd.to_datetime(bought["bought_at"], format="ISO8601")
     exposed = bought[bought["review_id"].map(lambda key: key in since)]
@@ -254,10 +264,11 @@ def test_the_effect_is_that_of_plain_arithmetic_and_every_look_is_kept(
     assert "sample_ratio_p" not in doubted
 
 
-def looked(home: Home, spark: SparkSession, test: ABTest) -> Looked:
+def looked(home: Home, spark: SparkSession, test: ABTest, at: datetime | None = None) -> Looked:
     with home.store.staging() as staging:
         found = Experiment(
-            "sentiment", test, review, datetime.now(UTC), home.store, staging, lambda: spark
+            *("sentiment", test, review, lambda: at or datetime.now(UTC)),
+            *(home.store, staging, lambda: spark),
         ).run()
     assert found is not None
     return found
@@ -282,7 +293,7 @@ def test_what_makes_an_effect_doubtful(
     predict_at(home, project, spark, datetime.now(UTC) - timedelta(days=1))
     with home.store.staging() as staging:  # both arms had one model: nobody was exposed
         alone = Experiment(
-            "sentiment", test, review, datetime.now(UTC), home.store, staging, lambda: spark
+            "sentiment", test, review, lambda: datetime.now(UTC), home.store, staging, lambda: spark
         ).run()
     assert alone is None
 
@@ -299,14 +310,23 @@ def test_what_makes_an_effect_doubtful(
     put(whole.home, "sentiment", "staging", versions["control"])
     tomorrow = datetime.now(UTC).replace(hour=0) + timedelta(days=1)
     predict_at(home, project, spark, tomorrow)
-    ended = looked(home, spark, test).looks[-1]
-    assert (ended.outcomes, ended.after, ended.ended) == (1, 1, tomorrow.isoformat())
+    early = looked(home, spark, test, tomorrow).looks[-1]
+    assert (early.outcomes, early.after, early.later) == (1, 0, 1)
+    assert looked(home, spark, test, tomorrow).reused
+    ages = datetime(2999, 1, 1, tzinfo=UTC) - tomorrow.replace(microsecond=0)
+    assert f"1 rows of outcomes are from after this look, by up to {ages}" in early.sentence
+
+    # In time it is no longer from the future, though nothing else is new.
+    ended = looked(home, spark, test, datetime(3000, 1, 1, tzinfo=UTC)).looks[-1]
+    assert (ended.outcomes, ended.after, ended.later) == (1, 1, 0)
+    assert "from after this look" not in ended.sentence
+    assert ended.ended == tomorrow.isoformat()
     assert ended.control.with_outcome == 1
     assert f"the test ended on {tomorrow:%Y-%m-%d}" in ended.sentence
     assert looked(home, spark, test).reused
 
     other = looked(home, spark, ab_test(purchases(file), share=0.2, planned=300)).looks
-    assert len(other) == 3
+    assert len(other) == 4
     assert "planned number of units was changed after a look (it was 200)" in other[-1].doubts[-1]
 
 

@@ -66,7 +66,7 @@ def test_what_starts_by_itself_predicts_for_the_test_alone() -> None:
 def test_outcomes_that_arrive_are_noticed_and_looked_at(whole: WholeRun, tmp_path: Path) -> None:
     two_versions(whole)
     data, file = Data(), tmp_path / "purchases.json"
-    write_outcomes(file, [("a", 1, "2999-01-01T00:00:00Z", 1.0)])
+    write_outcomes(file, [("a", 1, "2020-01-01T00:00:00Z", 1.0)])
     test = ab_test(purchases(file, version=data), name="summer")
     project = with_test(whole, test)
     definitions, effect = (

@@ -3,7 +3,6 @@
 import json
 import sys
 import textwrap
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -191,15 +190,16 @@ def test_the_ledger_at_a_time(store: Registry, ff: Command) -> None:
 
     before = ff("ledger", "early", "--at", "2020-07-01")
     assert before.code == 0
-    assert "production at 2020-07-01 00:00 UTC: no version\n  until" in before.out
+    assert "production at 2020-07-01 00:00:00 UTC: no version\n  until" in before.out
     assert ", promotion by " in before.out
     future = ff("ledger", "early", "--at", f"{datetime.now(UTC) + timedelta(days=2):%Y-%m-%d}")
     assert (future.code, "is in the future" in future.err) == (2, True)
     store.artifact("early", 1, "certificate.json").write_text("{}")
-    time.sleep(1)  # the option knows whole seconds
-    now = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%S}"
+    (moved,) = ff("ledger", "early", "--json").json["moves"]
+    now = moved["latest"][:19]  # as it is printed
+    assert now.replace("T", " ") in ff("ledger", "early").out
     there = ff("ledger", "early", "--at", now)
-    assert f"production at {now[:10]} {now[11:16]} UTC: version 1" in there.out
+    assert f"production at {now[:10]} {now[11:19]} UTC: version 1" in there.out
     assert "predictions of version 1 cannot be made again" in there.out
     plain = ff("ledger", "early", "--at", now, "--json").json
     assert plain["at"]["production"]["versions"] == [1]
@@ -224,6 +224,17 @@ def test_a_rollback_and_a_ledger_need_no_declarations(
     missing = ff("ledger", "brokem")
     assert missing.code == 1
     assert "nearest existing names: broken" in missing.err
+    assert "`ff run brokem`" in missing.err  # nobody knows what is declared
+
+
+def test_a_name_that_nothing_has_is_not_advised_to_be_run(store: Registry, ff: Command) -> None:
+    for command in ("ledger", "hypotheses"):
+        wrong, declared = ff(command, "outsid"), ff(command, "raced")
+        assert (wrong.code, declared.code) == (1, 1)
+        assert "nearest existing names: outside" in wrong.err
+        assert "the name may be wrong" in wrong.err
+        assert "ff run" not in wrong.err
+        assert "ff run raced" in declared.err
 
 
 def test_without_a_model_behind_the_alias_predict_ends_well(ff: Command) -> None:
@@ -233,7 +244,7 @@ def test_without_a_model_behind_the_alias_predict_ends_well(ff: Command) -> None
 
     assert (shown.code, told.code, unknown.code) == (0, 0, 1), shown.err
     assert "promote one with: ff promote raced --to staging" in shown.err
-    assert "no model is staging for raced yet: nothing was predicted" in shown.out
+    assert "no model is staging for raced: nothing was predicted" in shown.out
     assert (told.json["status"], told.json["alias"], told.json["rows"]) == (
         "SUCCESS",
         "production",

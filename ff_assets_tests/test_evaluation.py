@@ -22,6 +22,7 @@ from ff_assets.core.ledger import Ledger
 from ff_assets.core.project import Project
 from ff_assets.core.steps import CELLS
 from ff_assets.engine.evaluation import evaluate_variant
+from ff_assets.engine.scored import Scored
 from ff_assets.engine.store import Store
 
 FLOW = infer(
@@ -96,7 +97,7 @@ def test_labels_and_probabilities_of_a_row_find_together(
             whole = table.append_column(BUCKET, bucket)
             pq.write_table(whole, folder / "part.parquet", row_group_size=30)
 
-    result = evaluate_variant(variant, ledger_of(FLOW), prints, store)["test"]
+    result = evaluate_variant(Scored(variant, prints, store), ledger_of(FLOW))["test"]
 
     labelled = keys % 5 != 0
     assert (result["rows"], result["unlabelled"]) == (80, 20)
@@ -134,7 +135,7 @@ def measured(
             path.mkdir(parents=True)
             bucket = pa.array([HashSplit().cells[cell].start] * len(table), pa.int32())
             pq.write_table(table.append_column(BUCKET, bucket), path / "part.parquet")
-    found: dict[str, Any] = evaluate_variant(variant, ledger, prints, store)["test"]
+    found: dict[str, Any] = evaluate_variant(Scored(variant, prints, store), ledger)["test"]
     return found
 
 

@@ -249,6 +249,7 @@ def test_what_no_run_has_made_is_not_made_by_reading(reader: Reader) -> None:
     [
         ({"household_id": ["h1"]}, ["amount_sum_30d"], "no column `offered_at`"),
         ({"offered_at": [START]}, ["size"], "no column `household_id`"),
+        ({"x": [1]}, ["size"], "the columns of the spine are x."),
         ({"household_id": [7]}, ["size"], "is a bigint, in the store a string"),
         ({"household_id": ["h1"], "Size": [1.0]}, ["size"], "a column `size` already"),
         ({"household_id": ["h1"], "offered_at": ["2017-05-01"]}, ["amount_sum_30d"], "a string"),

@@ -1,7 +1,9 @@
 """Hypotheses of real runs: stated before, judged after, and kept whatever else is deleted."""
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -12,16 +14,19 @@ from pyspark.sql import functions as F
 from ff_assets import Hypothesis, Source, Target, stage
 from ff_assets.cli import main
 from ff_assets.core.conclusion import Effect, Verdict
-from ff_assets.core.hypothesis import Question, share_of_error
 from ff_assets.core.project import Project
+from ff_assets.core.questions import Allowance, Question, share_of_error
 from ff_assets.registry.hypotheses import (
+    Asked,
     Book,
+    Entry,
     HypothesisLog,
     Judgement,
     Statement,
     Told,
     fold,
 )
+from ff_assets.registry.log import Line
 from ff_assets.registry.runs import MlflowRuns
 from ff_assets_tests.projects import review
 from ff_assets_tests.running import Home, Ran
@@ -240,13 +245,11 @@ def test_it_is_searched_without_the_declarations(
     assert "nearest existing names: wealthy" in ff(capsys, "wealthi")
 
     # An entry that somebody deletes in MLflow is missed, and what was asked remains asked.
-    (income,) = place.told(INCOME.statement)
-    asked = replace(income.judgements[0].question, hypothesis="another")
-    before = place.book.allowances([asked])
+    before = place.book.allowances
     client = place.home.client
     client.delete_model_version("wealthy.hypotheses", "1")
     assert place.book.damaged == (1,)
-    assert place.book.allowances([asked])[asked].share < before[asked].share
+    assert place.book.allowances == before, "what was answered keeps its share"
     assert "deleted or edited in MLflow: entry 1 of wealthy.hypotheses" in ff(capsys)
 
 
@@ -290,20 +293,49 @@ def test_what_was_ever_asked_of_the_data_is_counted() -> None:
     gone = replace(STATEMENT, key="gone", content={**CONTENT, "statement": "b helps"})
     tried = [judgement(predictions, Verdict.UNDECIDED) for predictions in ("1", "2")]
     tried.append(judgement("3", Verdict.UNDECIDED, "gone"))
-    book = Book("t", fold([STATEMENT, gone, *tried]), damaged=(9,))
     same, other, third = (Question("one", predictions, "data") for predictions in ("2", "4", "5"))
-    assert book.allowances([same, other, third]) == {
-        same: (1, 0.5),  # what it had
-        other: (6, share_of_error(4, 2)),
-        third: (6, share_of_error(4, 2)),
+    assert shares(STATEMENT, gone, *tried, Asked((same, other, third)), deleted=(2,)) == {
+        **dict.fromkeys([each.question for each in tried], (1, 0.5)),  # what they had
+        **dict.fromkeys([other, third], (6, share_of_error(4, 2))),
     }
-    assert [book.told[0].asked(each) for each in (same, other)] == [2, 3]
-    orphans = frozenset([Question("deleted", "1", "data"), Question("deleted", "2", "old data")])
-    more = replace(book, unstated=orphans).allowances([other])
-    assert more == {other: (6, share_of_error(5, 1))}
-    fresh = Question("one", "4", "new data")
-    assert book.allowances([fresh]) == {fresh: (2, share_of_error(1, 1))}
-    assert book.told[0].asked(fresh) == 1
+    # Nor does deleting the statement, or not waiting for an answer.
+    orphan, old = Question("deleted", "1", "data"), Question("deleted", "2", "old data")
+    found = shares(Asked((orphan, old)), Asked((old, other)), Asked((third,)))
+    assert found == {
+        **dict.fromkeys([orphan, old], (1, 0.5)),
+        other: (2, share_of_error(1, 1)),
+        third: (3, share_of_error(2, 1)),
+    }
+    told = Told(STATEMENT, tuple(tried[:2]))
+    assert [told.asked(each) for each in (same, other)] == [2, 3]
+    assert told.asked(replace(other, data="new data")) == 1
+
+
+def shares(*entries: Entry, deleted: tuple[int, ...] = ()) -> dict[Question, Allowance]:
+    """What questions may spend by a log.
+
+    Args:
+        deleted: numbers of entries that are not there, besides those that are.
+    """
+    numbers = [n for n in range(1, len(entries) + len(deleted) + 1) if n not in deleted]
+    lines = [
+        Line(entry, number, datetime(2026, 7, 1, tzinfo=UTC), {})
+        for number, entry in zip(numbers, entries, strict=True)
+    ]
+    return dict(Book.of("t", lines, deleted).allowances)
+
+
+def test_who_asks_at_the_same_time_does_not_spend_the_same_twice(place: Place) -> None:
+    def ask(name: str) -> list[Allowance]:
+        log = HypothesisLog(MlflowRuns(place.home.tracking_uri, None, "ff_assets"), "raced")
+        asked = [Question("one", f"{name}{n}", "data") for n in range(3)]
+        found = [log.ask([each])[each] for each in asked]
+        assert [log.ask([each])[each] for each in asked] == found  # whatever was asked since
+        return found
+
+    with ThreadPoolExecutor(2) as both:
+        found = [each for asked in both.map(ask, ["ann", "bob"]) for each in asked]
+    assert sorted(found) == [(n + 1, share_of_error(n, 1)) for n in range(6)]
 
 
 def test_the_latest_verdict_is_on_what_was_there_in_the_latest_run() -> None:

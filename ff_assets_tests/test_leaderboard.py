@@ -1,6 +1,7 @@
 """Variants of real runs on the same rows: leaderboards, champions, and the gate of a promotion."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,13 +10,12 @@ from pyspark.ml.feature import VectorAssembler
 from pyspark.sql import functions as F
 
 from ff_assets import HashSplit, Source, Target, stage
+from ff_assets.assets.champion import NoChampion
 from ff_assets.assets.promoting import promote_target
 from ff_assets.assets.promotion import not_worse
-from ff_assets.core.fingerprint import Fingerprints
 from ff_assets.core.flow import infer
 from ff_assets.core.project import Project
-from ff_assets.engine.plan import Inventory
-from ff_assets.engine.versions import code_versions
+from ff_assets.engine.store import Store
 from ff_assets.registry.gates import Gate
 from ff_assets.registry.promotion import GateFailed, Moved
 from ff_assets.registry.runs import MlflowRuns
@@ -41,15 +41,23 @@ def load(spark: Any) -> Any:
     )
 
 
-def project(**target: Any) -> Project:
+def changed(spark: Any) -> Any:
+    """A tenth of the rows is gone, a tenth has another label by now, and some are new."""
+    digit = F.col("review_id").cast("int") % 10
+    label = F.when(digit == 1, 1 - F.col("is_rich")).otherwise(F.col("is_rich"))
+    old = load(spark).where(digit != 0).withColumn("is_rich", label)
+    return old.union(load(spark).withColumn("review_id", F.concat(F.lit("n"), "review_id")))
+
+
+def project(read: Callable[[Any], Any] = load, **target: Any) -> Project:
+    """No source states a version, so that data has to be read to know whether it has changed."""
     names = ("income", "size", "noise")
     source = Source(
         "people",
         entity=review,
-        load=load,
+        load=read,
         features=dict.fromkeys([*names, "is_rich"], "double"),
         labels=["is_rich"],
-        version="1",
     )
     vectors = [
         stage(VectorAssembler, inputCols=[name], outputCol="vector").named(f"by_{name}")
@@ -128,40 +136,90 @@ def test_one_variant_alone_has_its_value_and_nothing_is_chosen(chosen: tuple[Hom
     assert not any(name.startswith(("models/", "features/")) for name in ran.computed)
 
 
-# The gate of a promotion
+# Promotion
 
 
-def gate(home: Home, new: str, old: str, inventory: bool = True) -> Gate:
+def registry(home: Home) -> MlflowRuns:
+    return MlflowRuns(home.tracking_uri, None, "ff_assets")
+
+
+def gate(home: Home, new: str, old: str, store: Store | None = None) -> Gate:
     """What the gate says of a variant that is to replace another one."""
-    runs = MlflowRuns(home.tracking_uri, None, "ff_assets")
-    flow = infer(project(select_on="validation"))
-    prints = Fingerprints({"people": "1"}, **code_versions())
-    prints.add(flow.instances)
-    check = not_worse(flow, "rich", Inventory(flow, prints, home.store) if inventory else None)
-    return check(find_one(runs, "rich", f"rich[{new}]"), find_one(runs, "rich", f"rich[{old}]"))
+    runs, check = registry(home), not_worse("binary", store or home.store)
+    return check(find_one(runs, "rich", new), find_one(runs, "rich", old))
 
 
 def test_a_worse_version_fails_by_the_difference_on_the_same_rows(chosen: tuple[Home, Ran]) -> None:
     home, ran = chosen
     rows = ran.assets[LEADERBOARD][""]["comparison"]["rows"]
-    failed = gate(home, "by_size", "by_income")
+    failed = gate(home, "rich[by_size]", "rich[by_income]")
 
     assert not failed.passed
     assert failed.overridable
-    assert f"on the same {rows} rows of test" in failed.detail
-    assert gate(home, "by_income", "by_size").passed
-    assert gate(home, "by_size", "by_size").passed
+    assert failed.detail.endswith(f"on the same {rows} rows of test.")
+    assert gate(home, "rich[by_income]", "rich[by_size]").passed
+    assert gate(home, "rich[by_size]", "rich[by_size]").passed
 
 
-def test_what_cannot_be_on_the_same_rows_is_compared_as_it_was_recorded(
+def test_without_the_rows_versions_are_compared_as_it_was_recorded(
+    chosen: tuple[Home, Ran], tmp_path: Path
+) -> None:
+    home, _ = chosen
+    empty = Store(tmp_path)
+    failed = gate(home, "rich[by_noise]", "rich[by_income]", empty)
+
+    assert not failed.passed
+    number = find_one(registry(home), "rich", "rich[by_noise]").number
+    assert failed.detail.endswith(
+        f"this is not on the same rows, as the rows of test that version {number} of rich was "
+        "measured on are gone from the store, so only intervals that do not overlap count."
+    )
+    assert gate(home, "rich[by_income]", "rich[by_noise]", empty).passed
+
+
+def test_the_champion_of_the_last_run_is_promoted(chosen: tuple[Home, Ran], tmp_path: Path) -> None:
+    home, _ = chosen
+    flow = infer(project(select_on="validation"))
+    with pytest.raises(NoChampion) as caught:
+        promote_target(flow, registry(home), Store(tmp_path), "rich", "production", "try")
+    assert "no leaderboard in the store compares the newest versions, " in str(caught.value)
+    assert "(rich[by_noise])" in str(caught.value)
+
+    moved = promote_target(flow, registry(home), home.store, "rich", "production", "try")
+    looks = {gate.name: gate for gate in moved.logged.entry.gates}
+    assert moved.logged.entry.variant == "rich[by_income]"
+    assert "rich[by_income] is it, chosen on validation (auc 0." in looks["champion"].detail
+
+
+def test_what_was_trained_on_changed_data_is_compared_on_the_rows_that_both_have(
     chosen: tuple[Home, Ran],
 ) -> None:
     home, _ = chosen
-    failed = gate(home, "by_noise", "by_income", inventory=False)
+    later = project(changed, select_on="validation")
+    ran = home.run(later, only=["registry/rich__by_size_registered"])
+    assert ran.success, ran.failure
+    flow, runs, to = infer(later), registry(home), ("rich", "production", "try")
 
-    assert not failed.passed
-    assert "not on the same rows" in failed.detail
-    assert gate(home, "by_income", "by_noise", inventory=False).passed
+    with pytest.raises(GateFailed) as caught:
+        promote_target(flow, runs, home.store, *to, variant="rich[by_size]")
+
+    (failed,) = (gate for gate in caught.value.gates if gate.failed)
+    split = later.split
+    old = [key for key in range(3000) if split.cell(str(key)) == "test"]
+    new = [key for key in range(3000) if split.cell(f"n{key}") == "test"]
+    digits = [key % 10 for key in old]
+    both, relabelled = sum(digit > 1 for digit in digits), digits.count(1)
+    assert failed.name == "not worse"
+    assert failed.detail.endswith(
+        f"on the same {both} rows of test, which both have with the same label, of "
+        f"{both + relabelled + len(new):,} and {len(old)}; {relabelled} more that both have are "
+        "labelled differently."
+    )
+    # Nobody has compared it with the other variants' versions, so the last champion is none now.
+    (champion,) = (gate for gate in caught.value.gates if gate.name == "champion")
+    assert champion.detail.startswith("not known: no leaderboard in the store compares the newest")
+    with pytest.raises(NoChampion):
+        promote_target(flow, runs, home.store, *to)
 
 
 # Floors and slices. This comes last: it registers newer versions of the same target.
@@ -183,7 +241,7 @@ def test_a_slice_and_a_floor_fit_nothing_anew_and_speak_at_a_promotion(
     assert shown["calibration_picture"].startswith("![calibration](data:image/png;base64,iVBOR")
     assert 0 < shown["calibration_error_test"] < 0.2
 
-    runs = MlflowRuns(home.tracking_uri, None, "ff_assets")
+    runs = registry(home)
 
     def promoted(**more: Any) -> Moved:
         return promote_target(infer(stricter), runs, home.store, "rich", "staging", "try", **more)

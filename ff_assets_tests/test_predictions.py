@@ -5,6 +5,9 @@ import signal
 import subprocess
 import sys
 from contextlib import suppress
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -12,7 +15,7 @@ import pytest
 from dagster._core.definitions.data_version import CachingStaleStatusResolver
 from dagster._core.definitions.sensor_definition import SensorExecutionData
 from dagster._core.loader import LoadingContextForTest
-from pyspark.sql import Column, SparkSession
+from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from ff_assets import feature
@@ -21,6 +24,7 @@ from ff_assets.assets.jobs import predict_jobs
 from ff_assets.assets.resources import MlflowResource
 from ff_assets.assets.sensors import alias_sensor
 from ff_assets.core.steps import Kind, Step
+from ff_assets.engine.published import latest, published
 from ff_assets.registry.promotion import promote
 from ff_assets.registry.runs import MlflowRuns
 from ff_assets.settings import Settings
@@ -112,6 +116,73 @@ def test_predictions_are_those_of_the_run_and_made_once(
     assert [exact(changed[k]["probability"]) for k in rows] != [
         exact(rows[k]["probability"]) for k in rows
     ]
+
+
+def test_a_run_whose_model_is_replaced_meanwhile_does_not_count(
+    whole: WholeRun, spark: SparkSession
+) -> None:
+    home, moves = whole.home, ["sentiment[hashed]"]
+    slow = move(whole, "sentiment[tfidf]", "staging")
+
+    def load(spark: SparkSession) -> DataFrame:
+        for variant in moves:
+            move(whole, variant, "staging")
+        return spark.read.parquet(str(whole.file)).limit(7)
+
+    project = replace(whole.project, sources=(reviews(whole.file, scoring=load),))
+    before = published(home.store, "sentiment", "staging")
+    ran = home.predict(project, "sentiment")
+    assert ran.success
+    assert ran.assets == {}, "a materialization would stand for what serves now"
+    (seen,) = (
+        each
+        for entry in ran.events
+        if (each := entry.asset_observation) and "/".join(each.asset_key.path) == STAGING
+    )
+    kept, told = seen.metadata["path"].value, str(seen.metadata["overtaken"].value)
+    assert f"staging moved from version {slow} to version " in told
+    assert any(told in message for message in ran.messages)
+    assert published(home.store, "sentiment", "staging") == before
+
+    moves.clear()
+    began = datetime.now(UTC)
+    other = only(home.predict(project, "sentiment"), STAGING)
+    move(whole, "sentiment[tfidf]", "staging")
+    back = only(home.predict(project, "sentiment"), STAGING)
+    assert (back["model_version"], back["path"], back["reused"]) == (slow, kept, True)
+    *_, one, two = published(home.store, "sentiment", "staging")
+    assert [str(one.path), str(two.path)] == [other["path"], kept]
+    began_writing = datetime.fromisoformat(other["predicted_at"])
+    assert began < began_writing < one.time < two.time
+    assert one.time - began_writing > timedelta(seconds=other["seconds"])
+    assert latest((one, two), one.time) == one
+
+
+def test_a_lost_registry_is_not_taken_for_a_new_project(whole: WholeRun, tmp_path: Path) -> None:
+    home = whole.home
+    number = move(whole, "sentiment[tfidf]", "staging")
+    only(home.predict(whole.project, "sentiment"), STAGING)
+
+    lost = replace(home, mlflow=tmp_path / "mlflow")
+    ran = lost.predict(whole.project, "sentiment")
+    assert not ran.success
+    assert not ran.asked_for_spark
+    (error,) = ran.errors
+    assert lost.tracking_uri in error["why"]
+    assert f"version {number} (sentiment[tfidf]) was staging and published" in error["why"]
+    assert "MLFLOW_TRACKING_URI" in error["fix"]
+    # Another registry may have a version of the same number, of another model.
+    lost.client.create_registered_model("sentiment")
+    for _ in range(number):
+        lost.client.create_model_version("sentiment", "runs:/elsewhere", await_creation_for=0)
+    (error,) = lost.predict(whole.project, "sentiment").errors
+    assert "has another `sentiment`" in error["why"]
+
+    home.client.delete_registered_model_alias("sentiment", "staging")
+    ran = home.predict(whole.project, "sentiment")
+    assert (ran.success, ran.assets) == (True, {})
+    (message,) = ran.messages
+    assert f"any more: version {number} was taken away" in message
 
 
 def test_where_no_row_waits_the_table_is_empty(whole: WholeRun, spark: SparkSession) -> None:

@@ -18,6 +18,7 @@ from ff_assets.core.influence import ledger_of
 from ff_assets.core.project import Project
 from ff_assets.core.steps import CELLS
 from ff_assets.engine.evaluation import evaluate_variant
+from ff_assets.engine.scored import Scored
 from ff_assets.engine.store import Store
 from ff_assets.stats.metrics import evaluate
 
@@ -65,7 +66,8 @@ def evaluated(folder: Path, sliced: pa.Array, about: Entity = sale) -> dict[str,
                 )
             bucket = pa.array([HashSplit().cells[cell].start] * len(inside), pa.int32())
             pq.write_table(inside.append_column(BUCKET, bucket), path / "part.parquet")
-    found: dict[str, Any] = evaluate_variant(variant, ledger_of(flow), prints, store)["test"]
+    scored = Scored(variant, prints, store)
+    found: dict[str, Any] = evaluate_variant(scored, ledger_of(flow))["test"]
     return found
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from ff_assets.engine.journal import append
+from ff_assets.engine.published import latest, published
 from ff_assets.engine.store import REFERENCES, STATED, Record, Staging, Store, StoreError
 
 
@@ -111,6 +112,24 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
         staging.add_model(write(staging, "weights"), Record("f00d", 1.0))
     assert str(tmp_path) in caught.value.what
     assert "FF_HOME" in caught.value.fix
+
+
+def test_what_was_published_last_counts_also_if_a_clock_was_put_back(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    with store.staging() as staging:
+        for version in (1, 2):
+            folder = store.predictions_path("sentiment", "production", version) / "data=1" / "day=1"
+            (written := staging.directory()).mkdir()
+            details = {"alias": "production", "version": version}
+            staging.add_predictions(written, folder, Record("f", 0.0, details=details))
+            line = {"at": f"2026-07-01T0{9 - version}:00:00+00:00"}
+            line["folder"] = str(folder.relative_to(store.kept))
+            append(store.ledger(store.published("sentiment", "production")), line)
+    made = published(store, "sentiment", "production")
+    counts = latest(made, None)
+    assert counts is not None
+    assert counts.models[""]["version"] == 2
+    assert latest(made, counts.time) == counts
 
 
 def test_what_cannot_be_computed_again_outlives_the_store(tmp_path: Path) -> None:

@@ -47,16 +47,18 @@ def drift_checks(key: dg.AssetKey, arms: Iterable[str]) -> list[dg.AssetCheckSpe
 
 
 def nothing_predicted(
-    key: dg.AssetKey, selected: Collection[dg.AssetCheckKey]
+    key: dg.AssetKey,
+    selected: Collection[dg.AssetCheckKey],
+    why: str = "nothing was predicted, so there is nothing to compare",
 ) -> Iterator[dg.AssetCheckResult]:
-    """The results of the checks that are selected where there is no model."""
+    """The results of the checks that are selected where there are no predictions that count."""
     for check in sorted(each for each in selected if each.asset_key == key):
         yield dg.AssetCheckResult(
             asset_key=key,
             check_name=check.name,
             passed=True,
             severity=dg.AssetCheckSeverity.WARN,
-            description="nothing was predicted, so there is nothing to compare",
+            description=why,
         )
 
 

@@ -52,10 +52,12 @@ def _asset_of(flow: Flow, target: Target, test: ABTest) -> dg.AssetsDefinition:
         context: dg.AssetExecutionContext, spark: SparkResource, store: StoreResource
     ) -> Iterator[dg.MaterializeResult[None]]:
         name = experiment_key(target.name, test.name).to_user_string()
-        opened, at = store.open(), datetime.now(UTC)
+        opened = store.open()
         try:
             with opened.staging() as staging:
-                look = Experiment(target.name, test, unit, at, opened, staging, spark.session).run()
+                look = Experiment(
+                    target.name, test, unit, _now, opened, staging, spark.session
+                ).run()
         except FeatureFlowError as error:
             raise dg.Failure(
                 str(error),
@@ -75,6 +77,10 @@ def _asset_of(flow: Flow, target: Target, test: ABTest) -> dg.AssetsDefinition:
         yield _materialization(target, test, look, provenance((test.outcomes,), read))
 
     return experiment
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
 
 
 def _spec(flow: Flow, target: Target, test: ABTest, unit: Entity) -> dg.AssetSpec:
@@ -146,6 +152,7 @@ def _materialization(
             "outcomes_before_exposure": dg.MetadataValue.int(look.before),
             f"{look.unit}s_not_in_the_test": dg.MetadataValue.int(look.strangers),
             "outcomes_after_the_end": dg.MetadataValue.int(look.after),
+            "outcomes_after_the_look": dg.MetadataValue.int(look.later),
             **({} if look.ended is None else {"ended": dg.MetadataValue.text(look.ended)}),
             "looked_at": dg.MetadataValue.text(look.at),
         },

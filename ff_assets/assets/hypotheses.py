@@ -128,8 +128,8 @@ class Hypotheses:
         ):
             statements = [statement for statement, _ in self._state(contest)]
             log = HypothesisLog(self.runs, name)
+            allowed = log.ask([fingerprints.question(each) for each in contest.stated])
             book, found = log.read(), []
-            allowed = book.allowances([fingerprints.question(each) for each in contest.stated])
             of = effects(contest, allowed, fingerprints, self.inventory.store)
             for each, own in zip(contest.stated, statements, strict=True):
                 known = book.find(own.key) or Told(own)

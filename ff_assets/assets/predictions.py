@@ -17,8 +17,9 @@ from ff_assets.assets.observations import note, provenance
 from ff_assets.assets.previews import preview, sensitive_columns
 from ff_assets.assets.resources import MlflowResource, SparkResource, StoreResource
 from ff_assets.assets.results import summary
-from ff_assets.assets.serving import part
+from ff_assets.assets.serving import scorer
 from ff_assets.assets.specs import asset_key, code_reference, data_behind, data_key, tag_part
+from ff_assets.assets.unserved import moved, without_model
 from ff_assets.core.ab_test import AB_TEST, ABTest, arms_of, required, served, serving
 from ff_assets.core.assignment import TREATMENT, of_arm
 from ff_assets.core.declare import Source
@@ -36,9 +37,11 @@ from ff_assets.engine.arms import Division
 from ff_assets.engine.execute import Event, Finished, Started
 from ff_assets.engine.parts import Part
 from ff_assets.engine.predict import Predicted, Prediction
-from ff_assets.engine.score import Scorer
 from ff_assets.engine.scoring import sources_scored
 from ff_assets.registry.serving import Behind, behind
+
+OVERTAKEN = "overtaken"
+"""Under this an observation says why predictions do not count that were made."""
 
 _Result = dg.MaterializeResult[None] | dg.AssetCheckResult
 
@@ -189,7 +192,7 @@ class _Run:
     def results(self, served_as: str) -> Iterator[_Result]:
         """What is selected of the predictions of an alias, or of the A/B test, and their checks.
 
-        None if an alias has no model.
+        None if an alias has no model, or has another one by the end.
         """
         name, runs = self.target.name, self.mlflow.runs()
         key, checks = prediction_key(name, served_as), self.context.selected_asset_check_keys
@@ -197,10 +200,16 @@ class _Run:
         if not is_selected and all(check.asset_key != key for check in checks):
             return
         test = self.target.ab_test if served_as == AB_TEST else None
-        found = {arm: behind(runs, name, a) for arm, a in arms_of(self.target, served_as).items()}
+        aliases, store = arms_of(self.target, served_as), self.store.open()
+
+        def look() -> dict[str, Behind | None]:
+            return {arm: behind(runs, name, alias) for arm, alias in aliases.items()}
+
+        found = look()
         first = next(iter(found.values()))
         if first is None:
-            self._say_missing(test.control if test else served_as)
+            alias = next(iter(aliases.values()))
+            self.context.log.info(without_model(runs, store, name, alias))
             yield from nothing_predicted(key, checks)  # Dagster's log would miss them
             return
         if served_as not in serving(self.target):
@@ -213,17 +222,18 @@ class _Run:
             self.context.log.info(f"▶ predictions/{name}/{served_as}: {told}")
         if test is not None and len({each.identity for each in models.values()}) == 1:
             self._say_same(test, has_treatment=found[TREATMENT] is not None)
-        store = self.store.open()
+        entity, session = self.variants[0].entity, self.spark.session
+        division = Division.of(test, name, entity) if test is not None else None
         with store.staging() as staging:
-            parts = [part(self.variants, m, staging.path, arm) for arm, m in models.items()]
-            entity = self.variants[0].entity
-            division = Division.of(test, name, entity) if test is not None else None
-            session = self.spark.session
-            scorer = Scorer(self.flow, parts, division, store, staging, session, self._tell)
-            prediction = Prediction(scorer, self.at)
+            scores = scorer(self.flow, name, models, division, store, staging, session, self._tell)
+            prediction = Prediction(scores, self.at, lambda: moved(found, look(), aliases))
             predicted = prediction.run()
-        read = prediction.data_versions
+        read, parts = prediction.data_versions, scores.parts
         note(self.context, self.flow, read)
+        if predicted.overtaken:
+            why = self._say_overtaken(key, predicted)
+            yield from nothing_predicted(key, checks, why)
+            return
         self._say(served_as, predicted)
         drifts = [
             DriftChecks(predicted, each.arm, sensitive_columns(each.scoring, self.flow))
@@ -279,12 +289,19 @@ class _Run:
             told = f"{rows:,} rows, {predicted.record.seconds:.1f} s"
         self.context.log.info(f"■ {name}: {told}")
 
-    def _say_missing(self, alias: str) -> None:
-        name = self.target.name
-        self.context.log.info(
-            f"no model is {alias} for `{name}` yet; promote one with: "
-            f'ff promote {name} --to {alias} --reason "..."'
+    def _say_overtaken(self, key: dg.AssetKey, predicted: Predicted) -> str:
+        """Note it without a materialization, which would stand for what serves now."""
+        told = (
+            f"{predicted.overtaken} while this predicted, so this does not count, and is kept "
+            "unpublished; what counts is for the run that begins after the move"
         )
+        self.context.log.warning(f"■ {key.to_user_string()}: {told}")
+        metadata = {
+            OVERTAKEN: dg.MetadataValue.text(told),
+            "path": dg.MetadataValue.path(str(predicted.path)),
+        }
+        self.context.log_event(dg.AssetObservation(key, metadata=metadata))
+        return told
 
     def _say_tested(self, test: ABTest) -> None:
         self.context.log.info(

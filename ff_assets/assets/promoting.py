@@ -1,13 +1,12 @@
 """Moving an alias of a target of the project, from a terminal or the UI, under the same gates."""
 
 from collections.abc import Iterator
+from functools import cache, partial
 
-from ff_assets.assets.promotion import champion, gates_of
+from ff_assets.assets.champion import champion, chooses
+from ff_assets.assets.promotion import gates_of
 from ff_assets.core.flow import Flow
-from ff_assets.core.steps import steps_of_target
-from ff_assets.engine.plan import Inventory
 from ff_assets.engine.store import Store
-from ff_assets.engine.versions import stated_fingerprints, upstream
 from ff_assets.registry.promotion import Moved, promote
 from ff_assets.registry.runs import MlflowRuns
 
@@ -28,19 +27,19 @@ def promote_target(
     """Move an alias to a version of a target, if that passes the target's gates.
 
     Args:
-        store: where the predictions lie that versions are compared by.
+        store: where the rows lie that versions are compared on.
         alias, why, variant, version, override, who: as for `registry.promotion.promote`. If neither
             variant nor version is named, the champion is meant where the target chooses one.
 
     Raises:
         DefinitionError: there is no such target.
-        DataError: a source cannot state the version of its data.
+        NoChampion: it is not known. Nothing was moved.
         RegistryError: nothing was moved, or it is said how far it came.
     """
     name = flow.project.target(target).name
-    inventory = _inventory(flow, name, store)
-    if variant is None and version is None and (chosen := champion(flow, name, inventory)):
-        variant = chosen["variant"]
+    chosen = cache(partial(champion, flow, name, runs, store))
+    if variant is None and version is None and chooses(flow, name):
+        variant = chosen().variant
     return promote(
         runs,
         name,
@@ -48,18 +47,11 @@ def promote_target(
         why=why,
         variant=variant,
         version=version,
-        gates=gates_of(flow, name, inventory),
+        gates=gates_of(flow, name, store, chosen),
         given=dict(scoring_gives(flow, name)),
         override=override,
         who=who,
     )
-
-
-def _inventory(flow: Flow, target: str, store: Store) -> Inventory | None:
-    """What exists of a target; `None` if a source has to be read to know it."""
-    instances = upstream(flow, steps_of_target(flow, target))
-    fingerprints, unread = stated_fingerprints(instances)
-    return None if unread else Inventory(flow, fingerprints, store)
 
 
 def scoring_gives(flow: Flow, target: str) -> Iterator[tuple[str, str | None]]:

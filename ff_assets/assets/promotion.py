@@ -1,29 +1,30 @@
 """The gates of a target: those that it declares, and those that need more than the registry."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from ff_assets.assets.champion import Champion, NoChampion, chooses
 from ff_assets.core.flow import Flow
-from ff_assets.core.instance import Contest, Variant
 from ff_assets.core.metrics import LOSSES, PRIMARY
-from ff_assets.core.steps import CELLS, Kind, Step
-from ff_assets.engine.leaderboard import on_the_same_rows
-from ff_assets.engine.plan import Inventory
+from ff_assets.engine.store import Store
+from ff_assets.engine.tested import NotTogether, OnCommonRows, on_common_rows
 from ff_assets.registry.gates import Check, Gate, floor
 from ff_assets.registry.versions import Version
-from ff_assets.stats.paired import Difference
 
 NAME = "not worse"
 
 
-def gates_of(flow: Flow, target: str, inventory: Inventory | None) -> list[Check | Gate]:
+def gates_of(
+    flow: Flow, target: str, store: Store, champion: Callable[[], Champion]
+) -> list[Check | Gate]:
     """What a version of a target has to pass beside what every version has to, and what is shown.
 
     The floors of `Target.floors`; not worse than the present one; and, to be seen and not to be
     judged, whether it is the champion, how it is calibrated, and its metric on each slice.
 
     Args:
-        inventory: what exists of the flow; `None` if it cannot be known without reading sources.
+        store: where the rows lie that versions were measured on.
+        champion: tells which variant was chosen; is asked if the target chooses one.
     """
     declared = flow.project.target(target)
     floors: list[Check | Gate] = [
@@ -31,41 +32,23 @@ def gates_of(flow: Flow, target: str, inventory: Inventory | None) -> list[Check
         for metric, worst in declared.floors.items()
     ]
     shown: list[Check | Gate] = []
-    if declared.select_on is not None and len(flow.variants_of(target)) > 1:
-        shown.append(_is_champion(champion(flow, target, inventory)))
+    if chooses(flow, target):
+        shown.append(_is_champion(champion))
     if declared.label is not None:
         shown.append(_calibrated)
     shown += [_sliced(feature) for feature in declared.slices]
-    return [*floors, not_worse(flow, target, inventory), *shown]
+    return [*floors, not_worse(declared.task, store), *shown]
 
 
-def champion(flow: Flow, target: str, inventory: Inventory | None) -> Mapping[str, Any] | None:
-    """The variant that was chosen on the part that a target selects on, as its leaderboard has it.
-
-    Args:
-        inventory: as for `gates_of`.
-
-    Returns:
-        "variant", "part", "metric" and "value"; `None` if the target makes no choice, or none is
-        stored of what is declared now.
-    """
-    declared = flow.project.target(target)
-    if inventory is None or declared.label is None:
-        return None
-    found = inventory.find(Step(Kind.LEADERBOARD, Contest(declared, flow.variants_of(target))))
-    return found[""].details["champion"] if found else None
-
-
-def _is_champion(chosen: Mapping[str, Any] | None) -> Check:
+def _is_champion(champion: Callable[[], Champion]) -> Check:
     def check(candidate: Version, _holder: Version | None) -> Gate:
-        if chosen is None:
-            return Gate.shown(
-                "champion", "not known: no leaderboard of what is declared is stored."
-            )
-        which = f"chosen on {chosen['part']} ({chosen['metric']} {chosen['value']:.4f})"
-        if candidate.variant == chosen["variant"]:
-            return Gate.shown("champion", f"{candidate.variant} is it, {which}.")
-        other = f"{candidate.variant} is not it: that is {chosen['variant']}, {which}."
+        try:
+            chosen = champion()
+        except NoChampion as error:
+            return Gate.shown("champion", f"not known: {error.why}")
+        if candidate.variant == chosen.variant:
+            return Gate.shown("champion", f"{candidate.variant} is it, {chosen.how}.")
+        other = f"{candidate.variant} is not it: that is {chosen.variant}, {chosen.how}."
         return Gate.shown("champion", other)
 
     return check
@@ -114,19 +97,18 @@ def _told(estimate: Mapping[str, Any]) -> str:
     return f"{estimate['value']:.4f}" + ("" if low is None else f" [{low:.4f}, {high:.4f}]")
 
 
-def not_worse(flow: Flow, target: str, inventory: Inventory | None) -> Check:
+def not_worse(task: str | None, store: Store) -> Check:
     """A check that a version is not worse than the present one, by the first metric of its task.
 
-    Where the declarations and data are still those that both were made from, their stored
-    predictions are compared on the same rows of test; it fails if the interval of the difference
-    excludes 0. Otherwise it fails if the intervals that were recorded of both do not overlap.
+    Both are compared on the rows that both have in test, with the predictions and the truth that
+    they were measured by, whatever has become of the declarations and the data since; it fails if
+    the interval of the difference excludes 0. Only where there are no such rows, it fails if the
+    intervals that were recorded of both do not overlap.
 
     Args:
-        inventory: what exists of the flow; `None` if it cannot be known without reading sources.
+        task: of the target.
+        store: where the rows lie that versions were measured on.
     """
-    task = flow.project.target(target).task
-    metric = PRIMARY.get(task or "", "")
-    known = {} if inventory is None else _registered(flow, target, inventory)
 
     def check(candidate: Version, holder: Version | None) -> Gate:
         if holder is None or task is None:
@@ -134,37 +116,32 @@ def not_worse(flow: Flow, target: str, inventory: Inventory | None) -> Check:
             return Gate(NAME, True, why)
         if candidate.fingerprint == holder.fingerprint:
             return Gate(NAME, True, f"{holder.name} was made from the same.")
-        new, old = known.get(candidate.fingerprint), known.get(holder.fingerprint)
-        if new is None or old is None or inventory is None:
-            return _recorded(metric, candidate, holder)
-        found = on_the_same_rows(
-            Contest(new.target, (new, old)), metric, inventory.fingerprints, inventory.store
-        )
-        return _paired(metric, found.difference(new.label, old.label), found.rows, holder)
+        metric = PRIMARY[task]
+        new, old = ((version.name, version.evaluation) for version in (candidate, holder))
+        try:
+            return _paired(metric, on_common_rows(store, task, metric, new, old), holder)
+        except NotTogether as why:
+            return _recorded(metric, candidate, holder, why)
 
     return check
 
 
-def _registered(flow: Flow, target: str, inventory: Inventory) -> dict[str, Variant]:
-    """Registration's fingerprint -> variant, of those whose predictions are stored."""
-    found = {}
-    for variant in flow.variants_of(target):
-        evaluation = Step(Kind.EVALUATION, variant)
-        rows = [step for step in evaluation.parents() if variant.target.label is not None]
-        if all(len(inventory.find(step)) == len(CELLS) for step in rows):
-            found[inventory.fingerprint(Step(Kind.REGISTRATION, variant))] = variant
-    return found
-
-
-def _paired(metric: str, difference: Difference, rows: int, holder: Version) -> Gate:
+def _paired(metric: str, found: OnCommonRows, holder: Version) -> Gate:
+    difference = found.difference
     better = difference if metric not in LOSSES else difference.reversed()
     worse = better.distinguishable and better.value < 0
-    ends = f" [{difference.low:.4f}, {difference.high:.4f}]" if difference.low is not None else ""
-    found = f"{metric} differs from that of {holder.name} by {difference.value:+.4f}{ends} on the "
-    return Gate(NAME, not worse, f"{found}same {rows:,} rows of test.")
+    rows = f"on the same {found.rows:,} rows of test"
+    if (found.rows, found.rows) != found.of:
+        new, old = found.of
+        rows += f", which both have with the same label, of {new:,} and {old:,}"
+    if found.relabelled:
+        rows += f"; {found.relabelled:,} more that both have are labelled differently"
+    found_by = f"{difference.value:+.4f} [{difference.low:.4f}, {difference.high:.4f}]"
+    detail = f"{metric} differs from that of {holder.name} by {found_by} {rows}."
+    return Gate(NAME, not worse, detail)
 
 
-def _recorded(metric: str, candidate: Version, holder: Version) -> Gate:
+def _recorded(metric: str, candidate: Version, holder: Version, why: NotTogether) -> Gate:
     """By what was recorded when they were registered, on rows that may be others."""
     name = f"{metric}_test"
     new, old = candidate.metrics.get(name), holder.metrics.get(name)
@@ -178,8 +155,8 @@ def _recorded(metric: str, candidate: Version, holder: Version) -> Gate:
     return Gate(
         NAME,
         not worse,
-        f"{name} is {new:.4f}, and {old:.4f} of {holder.name}; declarations or data have changed "
-        "since, so this is not on the same rows, and only intervals that do not overlap count.",
+        f"{name} is {new:.4f}, and {old:.4f} of {holder.name}; this is not on the same rows, as "
+        f"{why}, so only intervals that do not overlap count.",
     )
 
 

@@ -1,34 +1,57 @@
 """What is behind an alias, made ready to score the rows of the present flow."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from ff_assets.core.flow import Flow
 from ff_assets.core.instance import Instance, Variant
 from ff_assets.core.refusals import describe
+from ff_assets.engine.arms import Division
+from ff_assets.engine.execute import Event
 from ff_assets.engine.parts import Part, Served
+from ff_assets.engine.score import Scorer
 from ff_assets.engine.scoring import Scoring, columns_given
+from ff_assets.engine.store import Staging, Store
 from ff_assets.registry import RegistryError
 from ff_assets.registry.gates import compatible
 from ff_assets.registry.serving import Behind, load
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
 
 
 class NotGiven(RegistryError):
     """A registered model reads what the project does not give any more."""
 
 
-def part(variants: Sequence[Variant], found: Behind, scratch: Path, arm: str = "") -> Part:
-    """What a registered version scores.
+def scorer(
+    flow: Flow,
+    target: str,
+    models: Mapping[str, Behind],
+    division: Division | None,
+    store: Store,
+    staging: Staging,
+    spark: "Callable[[], SparkSession]",
+    tell: Callable[[Event], None],
+) -> Scorer:
+    """What scores the rows of a target by registered versions.
 
     Args:
-        variants: of its target, in the present flow.
-        scratch: a folder that driver and executors share, to load the model into.
-        arm: of an A/B test whose rows it scores; all rows without it.
+        models: arm of an A/B test -> its version, that of the control first; without a test the
+            one that scores all rows, of no arm.
+        division, store, staging, spark, tell: as `Scorer` has them.
 
     Raises:
-        NotGiven: no variant gives the version what it reads.
+        NotGiven: no variant gives a version what it reads.
     """
-    return Part(_scoring(variants, found), _served(variants, found, scratch), arm)
+    variants = flow.variants_of(target)
+    parts = [
+        Part(_scoring(variants, found), _served(variants, found, staging.path), arm)
+        for arm, found in models.items()
+    ]
+    return Scorer(flow, parts, division, store, staging, spark, tell)
 
 
 def _scoring(variants: Sequence[Variant], found: Behind) -> Scoring:

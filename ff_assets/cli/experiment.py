@@ -88,6 +88,7 @@ def _details(look: Look, looks: int, reused: bool) -> list[str]:
     left_out = [
         f"{look.before:,} rows of outcomes from before the first prediction",
         *([f"{look.after:,} from after the end"] if look.ended else []),
+        *([f"{look.later:,} from after this look"] if look.later else []),
         f"{look.unknown:,} that are not known yet",
         f"{look.strangers:,} {look.unit}s that are not in the test",
         f"{look.moved:,} that were in both arms",

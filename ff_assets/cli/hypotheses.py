@@ -8,6 +8,7 @@ from typing import Any
 from rich.console import Console
 from rich.markup import escape
 
+from ff_assets.cli.project import declared_targets
 from ff_assets.cli.registry import registry
 from ff_assets.core.errors import nearest
 from ff_assets.registry import RegistryError, told
@@ -118,6 +119,14 @@ def tell(target: str | None, verdict: str | None, text: str) -> HypothesesReport
     with told("the record of hypotheses cannot be read.", "see that MLflow answers: ff doctor"):
         known = targets_on_record(runs)
         if target is not None and target not in known:
+            declared = declared_targets()
+            if declared is not None and target not in declared:
+                raise RegistryError(
+                    f"there is no target `{target}`, and no hypothesis of one is on record.",
+                    why=f"in the flow modules and in MLflow at {runs.tracking_uri}, "
+                    + nearest(target, {*known, *declared}),
+                    fix="the name may be wrong; `ff check` lists the targets.",
+                )
             raise RegistryError(
                 f"no hypothesis of `{target}` is on record.",
                 why=f"in MLflow at {runs.tracking_uri}, " + nearest(target, known),

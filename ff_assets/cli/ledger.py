@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from ff_assets.cli.project import declared_targets
 from ff_assets.cli.registry import gate_table, registry
 from ff_assets.core.names import ALIASES
 from ff_assets.engine.published import Published, latest, published
@@ -71,7 +72,7 @@ def _row(move: Move) -> tuple[str, ...]:
     colour = _COLOURS.get(move.state, "yellow")
     state = "" if move.state == State.MOVED else f"[{colour}]{move.state}[/]: "
     if move.logged is None:
-        since = f"after {move.earliest:%Y-%m-%d %H:%M}" if move.earliest else "before the ledger"
+        since = f"after {move.earliest:%Y-%m-%d %H:%M:%S}" if move.earliest else "before the ledger"
         return "", f"≤ {when}", move.alias, versions, "", "?", f"{state}{since}"
     entry = move.logged.entry
     failed = [gate.name for gate in entry.gates if gate.failed]
@@ -89,7 +90,7 @@ def _holder(history: History) -> str:
         return "no version"
     effective = history.effective
     logged = effective[-1].logged if effective else None
-    since = f" since {logged.when:%Y-%m-%d %H:%M} UTC" if logged else ", put there outside ff"
+    since = f" since {_time(logged.when)}" if logged else ", put there outside ff"
     variant = f" {escape(f'({logged.entry.variant})')}" if logged else ""
     return f"[bold]version {history.holder}[/]{variant}{since}"
 
@@ -157,7 +158,7 @@ class AtReport:
 
 
 def _time(time: datetime) -> str:
-    return f"{time.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+    return f"{time.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
 def _told(move: Move) -> str:
@@ -184,7 +185,7 @@ def tell(target: str, time: datetime | None) -> LedgerReport | AtReport:
     with told(f"the ledger of `{target}` cannot be read.", "see that MLflow answers: ff doctor"):
         book = MoveLog(runs, target).read()
         if not book.registered:
-            raise not_registered(runs, target)
+            raise not_registered(runs, target, declared_targets())
         if time is None:
             return LedgerReport(target, book)
         aware = time if time.tzinfo else time.replace(tzinfo=UTC)

@@ -10,6 +10,7 @@ from rich.markup import escape
 
 from ff_assets.assets.build import build_definitions
 from ff_assets.assets.jobs import predict_job_name
+from ff_assets.assets.predictions import OVERTAKEN
 from ff_assets.cli.launch import Ended, Metadata, launch, the_instance
 from ff_assets.cli.output import errors
 from ff_assets.cli.progress import progress_logger
@@ -31,6 +32,7 @@ class PredictReport:
         served: the alias, or the A/B test.
         arms: of the test -> alias; for an alias only itself, of no arm.
         made: what was recorded of the predictions; empty if there is no model.
+        overtaken: why they do not count, though they were made; empty if they do.
     """
 
     target: str
@@ -38,6 +40,7 @@ class PredictReport:
     arms: Mapping[str, str]
     ended: Ended
     made: Metadata
+    overtaken: str
 
     @property
     def exit_code(self) -> int:
@@ -52,6 +55,7 @@ class PredictReport:
             "alias": self.served,
             **self.ended.as_dict(),
             "rows": self.made.get("dagster/row_count"),
+            "overtaken": self.overtaken,
             **{of_arm("drift", arm): self.made.get(of_arm("drift", arm)) for arm in self.arms},
             **made,
         }
@@ -75,9 +79,11 @@ class PredictReport:
                     drift = f"drift: {self.made[of_arm('drift', arm)]}"
                     console.print(drift, markup=False, soft_wrap=True)
             console.print(self.made["path"], markup=False, soft_wrap=True)
+        elif self.overtaken:
+            console.print(f"\nnothing was published: {self.overtaken}", markup=False)
         elif self.exit_code == 0:
             needed = next(iter(self.arms.values()))
-            console.print(f"no model is {needed} for {self.target} yet: nothing was predicted")
+            console.print(f"no model is {needed} for {self.target}: nothing was predicted")
         self.ended.print(console)
 
     def _model(self, arm: str) -> str:
@@ -110,4 +116,15 @@ def predict(target: str, served: str, quiet: bool) -> PredictReport:
 
     with progress_logger(errors, quiet) as logger, the_instance(settings) as instance:
         ended = launch(job, instance, "ff predict", {}, logger, add)
-    return PredictReport(target, served, arms, ended, made)
+        overtaken = _overtaken(instance, ended.run_id)
+    return PredictReport(target, served, arms, ended, made, overtaken)
+
+
+def _overtaken(instance: dg.DagsterInstance, run_id: str) -> str:
+    """Why the predictions of a run do not count, as it has noted; empty if they do."""
+    observed = dg.DagsterEventType.ASSET_OBSERVATION
+    for found in instance.get_records_for_run(run_id, of_type=observed).records:
+        observation = found.event_log_entry.asset_observation
+        if observation is not None and OVERTAKEN in observation.metadata:
+            return str(observation.metadata[OVERTAKEN].value)
+    return ""

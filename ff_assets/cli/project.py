@@ -52,6 +52,17 @@ def load_project() -> Project:
         raise _not_importable(error) from error
 
 
+def declared_targets() -> tuple[str, ...] | None:
+    """The names of all targets, to tell what a wrong name may have meant.
+
+    `None` if a declaration is wrong: who asks for what was recorded needs none of them.
+    """
+    try:
+        return tuple(target.name for target in load_project().targets)
+    except DefinitionError:
+        return None
+
+
 def _not_importable(error: Exception) -> DefinitionError:
     if isinstance(error, SyntaxError):
         where = [("syntax error", Location(error.filename or "?", error.lineno or 0))]

@@ -11,7 +11,7 @@ from rich.markup import escape
 
 from ff_assets.assets.build import spark_config
 from ff_assets.assets.resources import SparkResource
-from ff_assets.assets.serving import NotGiven, part
+from ff_assets.assets.serving import NotGiven, scorer
 from ff_assets.cli.output import errors
 from ff_assets.cli.project import load_flow
 from ff_assets.cli.registry import registry
@@ -22,7 +22,6 @@ from ff_assets.engine.arms import Division
 from ff_assets.engine.execute import Event, Started
 from ff_assets.engine.published import Published, latest, published
 from ff_assets.engine.replay import Replay, Replayed
-from ff_assets.engine.score import Scorer
 from ff_assets.engine.store import Store
 from ff_assets.engine.versions import engine_version
 from ff_assets.registry.runs import MlflowRuns
@@ -185,20 +184,18 @@ def _replayed(
         if isinstance(event, Started):
             say(event.step.name)
 
-    variants = flow.variants_of(target)
+    behind = {}
+    for arm, recorded in found.models.items():
+        version = versions[arm].version
+        assert version is not None  # no gate failed
+        behind[arm] = Behind(version, "", recorded["alias"])
+    division = Division.recorded(found.record.details)
     with store.staging() as staging:
         try:
-            parts = []
-            for arm, recorded in found.models.items():
-                version = versions[arm].version
-                assert version is not None  # no gate failed
-                behind = Behind(version, "", recorded["alias"])
-                parts.append(part(variants, behind, staging.path, arm))
+            scores = scorer(flow, target, behind, division, store, staging, spark, tell)
         except (NotGiven, DefinitionError) as error:
             return Replayed((str(error),), None)
-        division = Division.recorded(found.record.details)
-        scorer = Scorer(flow, parts, division, store, staging, spark, tell)
-        return Replay(scorer, found).run()
+        return Replay(scores, found).run()
 
 
 def _nothing(

@@ -1,7 +1,7 @@
-"""Lengths of time as people write them: `"90d"`, `"12h"`."""
+"""Lengths of time as people write them: `"90d"`, `"12h"`; and times, in whole seconds."""
 
 import re
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from ff_assets.core.errors import DefinitionError, Location
 
@@ -35,3 +35,8 @@ def short(length: timedelta) -> str:
         if seconds % size == 0:
             return f"{seconds // size}{unit}"
     return f"{seconds}s"
+
+
+def whole_second(time: datetime) -> datetime:
+    """A time as it is printed: whoever asks for a printed time means what was there by then."""
+    return time.replace(microsecond=0)

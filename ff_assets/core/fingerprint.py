@@ -14,7 +14,7 @@ from typing import Any
 from ff_assets.core.code import code_digest
 from ff_assets.core.declare import Provider, Source
 from ff_assets.core.fitting import Fit
-from ff_assets.core.hypothesis import Question, Stated
+from ff_assets.core.hypothesis import Stated
 from ff_assets.core.instance import Instance, Variant, sources_behind
 from ff_assets.core.operations import (
     AggregateOperation,
@@ -22,6 +22,7 @@ from ff_assets.core.operations import (
     Operation,
     PretrainedOperation,
 )
+from ff_assets.core.questions import Question
 from ff_assets.core.split import Split
 
 
@@ -92,6 +93,17 @@ def _operation(operation: Operation) -> dict[str, Any]:
 def _labels(stated: Stated) -> list[Instance]:
     """The labels of both variants."""
     return [v.features[v.target.label] for v in stated.variants if v.target.label is not None]
+
+
+def leaderboard_fingerprint(
+    evaluations: Sequence[str], select_on: str | None, comparing: str
+) -> str:
+    """`Fingerprints.of_leaderboard`, where the data is not known.
+
+    Args:
+        comparing: the version of the code that compares variants.
+    """
+    return digest([list(evaluations), select_on, comparing])
 
 
 class Fingerprints:
@@ -178,7 +190,7 @@ class Fingerprints:
             evaluations: the fingerprints of their evaluations.
             select_on: the part whose metric decides which one is the champion.
         """
-        return digest([list(evaluations), select_on, self._comparing])
+        return leaderboard_fingerprint(evaluations, select_on, self._comparing)
 
     def question(self, stated: Stated) -> Question:
         """What the verdict on a hypothesis answers."""

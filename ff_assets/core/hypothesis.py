@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from ff_assets.core.errors import DefinitionError, Location, caller_location, nearest
 from ff_assets.core.metrics import METRICS
@@ -129,50 +129,6 @@ class Stated:
             "baseline": _providers(self.baseline, told),
             "claim": _providers(self.claim, told),
         }
-
-
-@dataclass(frozen=True)
-class Question:
-    """What rows of test are asked: whether a hypothesis holds of some predictions.
-
-    Attributes:
-        hypothesis: key of its statement.
-        predictions: a digest of those of both variants. Who tunes a stage and runs again asks anew.
-        data: a digest of the data that the labels come from. By how they are split makes no
-            difference: another split of the same data is no new data.
-    """
-
-    hypothesis: str
-    predictions: str
-    data: str
-
-
-class Allowance(NamedTuple):
-    """What a question may spend.
-
-    Attributes:
-        questions: how many the same rows were asked by then, it and those with it included.
-        share: of all the error that is allowed to whatever they are ever asked.
-    """
-
-    questions: int
-    share: float
-
-
-def share_of_error(before: int, together: int) -> float:
-    """What share of all the error that is allowed each of some new questions may spend.
-
-    The n-th question has 1 / n(n + 1), and those that are asked together divide theirs evenly. All
-    shares there can ever be come to 1, so whoever asks without end errs no more often than is
-    allowed, and nobody has to say beforehand how often (alpha spending: Lan & DeMets, Biometrika
-    70, 1983; of hypotheses one after the other: Foster & Stine, JRSS B 70, 2008). Dividing by the
-    number of questions so far would not do: 1 + 1/2 + 1/3 + ... has no bound.
-
-    Args:
-        before: how many questions the same rows were asked before.
-        together: how many they are asked now.
-    """
-    return 1 / ((before + 1) * (before + together + 1))
 
 
 def stated(target: "Target", variants: Sequence["Variant"]) -> tuple[Stated, ...]:

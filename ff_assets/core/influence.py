@@ -73,7 +73,7 @@ class Rows(NamedTuple):
         if self.whose == "any" or not is_known:
             return Rows()
         before = self.before if self.whose == "earlier" else None
-        return Rows(self.whose, row if entity == row else None, before)
+        return Rows(self.whose, row, before)
 
     def summed_by(self, operation: AggregateOperation, row: Entity | None) -> "Rows":
         """The rows that an aggregate sums up for these.
@@ -82,9 +82,9 @@ class Rows(NamedTuple):
             row: the entity of the row that is to be predicted.
         """
         before = self.before or timedelta()
-        if self.whose != "any" and operation.of == operation.to == row:
-            return Rows("earlier", row, before + operation.gap)
         is_past = operation.point_in_time and operation.to == self.entity
+        if is_past and operation.of == row:
+            return Rows("earlier", row, before + operation.gap)
         whose = self.whose if row and operation.over.is_within(row) else "any"
         if whose == "earlier" and (is_past or operation.of.time is None):
             return Rows(whose, operation.of, before)

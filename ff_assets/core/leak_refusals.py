@@ -263,9 +263,8 @@ def row_mixing(judged: Judged, path: tuple[Instance, ...], mixing: Mixing) -> Fi
     return Finding(
         "ROW_MIXING_AS_TRANSFORMER",
         f"`{path[0].name}` is declared as row-wise, but uses {mixing.what}.",
-        f"{mixing.why}\npath: {route(path, judged.evaluation)}",
-        "use @aggregate for sums over rows of a finer entity, or an estimator, whose fit is on "
-        "train only.",
+        f"{mixing.reason.why}\npath: {route(path, judged.evaluation)}",
+        f"{mixing.reason.fix}.",
         path,
         where=((mixing.what, mixing.location), describe(path[0].provider)),
     )

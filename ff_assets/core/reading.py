@@ -26,6 +26,7 @@ from ff_assets.core.stage import Stage
 from ff_assets.core.target import Target
 
 _TARGET, _MODEL = "notebook", "model_in_notebook"
+_NAME_ONE = "name providers that tell the variants apart, as `ff plan` shows them."
 
 
 class AnyModel:
@@ -153,27 +154,50 @@ def reading_of(
             )
     named = None if target is None else project.target(target)
     parts = _parts(variant)
-    asked = _hypothetical(project, names, parts, named, location)
-    try:
-        flow = flow_with(project, asked, names, None, location)
-    except VariantExplosion as error:
-        raise _ambiguous(names, [], here, error.why) from error
+    flow = _flow(project, names, parts, named, location)
     siblings = flow.variants_of(_TARGET)
+    known = {name for v in siblings for name in _choices(v)}
     for part in parts:
         siblings = tuple(v for v in siblings if part in _choices(v))
-        if not siblings:
-            known = {name for v in flow.variants_of(_TARGET) for name in _choices(v)}
-            raise DefinitionError(
-                f"there is no variant `{variant}` of {listed(names)}.",
-                where=[here],
-                why=f"`{part}` does not go together with the others in one derivation."
-                if part in known
-                else f"`{part}` is not behind them; {nearest(part, known)}",
-                fix="name providers that tell the variants apart, as `ff plan` shows them.",
-            )
+        if siblings:
+            continue
+        what = f"there is no variant `{variant}` of {listed(names)}."
+        if part in known:
+            why = f"`{part}` does not go together with the others in one derivation."
+            raise DefinitionError(what, where=[here], why=why, fix=_NAME_ONE)
+        words = _words(project, names, named, location)
+        if not words:
+            why = f"`{part}` is not behind them; there is one way to make them."
+            raise DefinitionError(what, where=[here], why=why, fix="leave `variant` out.")
+        why = f"`{part}` is not behind them; {nearest(part, words)}"
+        raise DefinitionError(what, where=[here], why=why, fix=_NAME_ONE)
     if len(siblings) > 1:
         raise _ambiguous(names, [v.label for v in siblings], here)
     return Reading(project, names, named, siblings[0], flow, location)
+
+
+def _words(
+    project: Project, names: Sequence[str], named: Target | None, location: Location
+) -> set[str]:
+    """What tells the variants of features apart; nothing if there is one."""
+    siblings = _flow(project, names, [], named, location).variants_of(_TARGET)
+    return {part for v in siblings for part in _parts(v.label)} if len(siblings) > 1 else set()
+
+
+def _flow(
+    project: Project,
+    names: Sequence[str],
+    parts: Sequence[str],
+    named: Target | None,
+    location: Location,
+) -> Flow:
+    """The project's flow with a target that stands for the reader of features."""
+    asked = _hypothetical(project, names, parts, named, location)
+    try:
+        return flow_with(project, asked, names, None, location)
+    except VariantExplosion as error:
+        here = (f"read {', '.join(names)}", location)
+        raise _ambiguous(names, [], here, error.why) from error
 
 
 def _hypothetical(

@@ -6,6 +6,8 @@ import operator
 import re
 from collections import ChainMap, deque
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from enum import EnumType
 from types import (
     BuiltinFunctionType,
     CodeType,
@@ -19,29 +21,44 @@ from typing import Any
 
 from ff_assets.core.bytecode import (
     CONTAINER,
+    COUNTED,
     HOLE,
     PLAIN,
     UNKNOWN,
     Made,
     Use,
     Walk,
+    either,
     is_container,
     is_plain,
     names_of,
     stores,
 )
-from ff_assets.core.spark_names import FUNCTIONS
+from ff_assets.core.spark_names import FUNCTIONS, ROW_BY_ROW
 
 # Words in annotations of what is no data frame; those of the latter alone may hold some.
 _PLAIN_WORDS = {"None", "bool", "bytes", "float", "int", "ndarray", "str"}
+# What a data frame tells about its columns, and not about its rows.
+_NAMES_AND_TYPES = {"columns", "dtypes", "schema"}
 _CONTAINER_WORDS = {"Iterable", "Mapping", "Optional", "Sequence", "abc", "collections", "dict"} | {
-    *("frozenset", "list", "numpy", "set", "tuple", "typing"),
+    *("frozenset", "list", "numpy", "set", "tuple", "typing", "ClassVar", "Final", "Union"),
 }
 _GIVING_PLAIN = (bool, bytes, float, format, int, isinstance, len, range, repr, str)
-_GIVING_CONTAINERS = (dict, enumerate, frozenset, list, map, set, sorted, tuple, zip)
+_GIVING_CONTAINERS = (
+    *(dict, enumerate, filter, frozenset, list, map, reversed, set, sorted, tuple, zip),
+)
+_GIVING_ELEMENTS = (iter, max, min, next)
+_ITERATED = ".0"  # Python's name for what a comprehension goes through
 _COMPREHENSIONS = ("<listcomp>", "<dictcomp>", "<setcomp>")
 BY_NAME = (getattr, operator.attrgetter, operator.methodcaller)
 _UDF = object()  # what `udf` returns
+
+
+@dataclass(frozen=True)
+class _OnRows:
+    """A function that `udf` is given."""
+
+    function: Any
 
 
 class References:
@@ -64,6 +81,7 @@ class References:
         self._owner = owner
         self._classes: dict[FunctionType, type] = {}  # of methods
         self._results: dict[CodeType, Any] = {}
+        self._kept: dict[tuple[type, str], Any] = {}
         if owner is not None:
             self._members(owner)
 
@@ -76,6 +94,9 @@ class References:
         while agenda:
             use, code = agenda.popleft()
             yield use, code
+            if isinstance(use.value, _OnRows) or eval_type(use.value) in ROW_BY_ROW[1:]:
+                yield from self._counted(use.value)
+                continue
             value = use.value.code if isinstance(use.value, Made) else use.value
             if id(value) in seen or eval_type(value) is not None:
                 continue
@@ -123,14 +144,17 @@ class References:
     def _made(self, value: Any) -> Made | None:
         """The code of a function of the project's, with what is known of its names."""
         if isinstance(value, Made):
-            around = {n: v for n, v in value.known.items() if n in value.code.co_freevars}
+            names = (*value.code.co_freevars, _ITERATED)
+            around = {name: value.known[name] for name in names if name in value.known}
             return value._replace(known=around)
         if not isinstance(value, FunctionType) or not self._is_own(value):
             return None
         code, kinds = value.__code__, value.__annotations__
         given = {name: _annotated(kind) for name, kind in kinds.items()}
         if value in self._classes and code.co_argcount:
-            given[code.co_varnames[0]] = self._classes[value]
+            given[code.co_varnames[0]] = cls = self._classes[value]
+            if value.__name__ == "__init__" and issubclass(self._owner or object, cls):
+                given = {**_defaults(value), **given}  # nobody has a data frame as yet
         return Made(code, names_of(value), given)
 
     def _read(self, made: Made) -> Iterator[Use]:
@@ -148,13 +172,20 @@ class References:
             return PLAIN if is_plain(owner) else CONTAINER
         if owner is UNKNOWN or owner is None:  # it may be `self`, given to another object
             method = inspect.getattr_static(self._owner, name, None)
-            return method if isinstance(method, FunctionType) and self._is_own(method) else UNKNOWN
+            if isinstance(method, FunctionType) and self._is_own(method):
+                return method
+            is_known = name in _NAMES_AND_TYPES and not (self._owner and sets(self._owner, name))
+            return PLAIN if is_known and method is None else UNKNOWN
         if isinstance(owner, type):  # stands for its objects as well, which may have their own
             found = inspect.getattr_static(owner, name, None)
             is_known = is_plain(found) or is_container(found)
             kinds = ChainMap(*(vars(base).get("__annotations__", {}) for base in owner.__mro__))
-            if found is None or (is_known and sets(owner, name)):
-                return _annotated(kinds.get(name, Any))
+            members: list[Any] = list(owner) if isinstance(owner, EnumType) else []
+            if members and name == "value":
+                return functools.reduce(either, (member.value for member in members))
+            if found is None or _is_slot(found) or (is_known and sets(owner, name)):
+                kind = _annotated(kinds.get(name, Any))
+                return self._set_to(owner, name, found) if kind is UNKNOWN else kind
             return found
         if self._is_own(type(owner)) and name in getattr(owner, "__dict__", {}):
             return vars(owner)[name]
@@ -167,6 +198,7 @@ class References:
             for use in given:
                 if python_function(use.value) or isinstance(use.value, Made):
                     walk.drop(use)
+                    walk.load(_OnRows(use.value), callee.name, callee.line)
             return _UDF
         if _speaks_to_people(called):
             for use in given:
@@ -174,15 +206,28 @@ class References:
                     walk.drop(use)
         if _is_one_of(called, BY_NAME):
             return self._by_name(walk, callee, [use.value for use in given])
+        are_plain = all(is_plain(use.value) for use in given)
         if isinstance(called, Made):
-            return CONTAINER if called.code.co_name in _COMPREHENSIONS else UNKNOWN
+            if given and walk.is_inline(callee):  # a comprehension, of what it goes through
+                callee.value = called = called._replace(
+                    known={**called.known, _ITERATED: given[0].value}
+                )
+            return self._listed(called) if called.code.co_name in _COMPREHENSIONS else UNKNOWN
+        if is_plain(called) and not are_plain and not hasattr(str, callee.name):
+            walk.distrust()  # it may be a list to which something is added
+            return UNKNOWN
         if is_plain(called) or _is_one_of(called, _GIVING_PLAIN):
             return PLAIN
-        if _is_one_of(called, _GIVING_CONTAINERS) or module_of(called).startswith("numpy"):
+        if _is_one_of(called, (*_GIVING_CONTAINERS, *_GIVING_ELEMENTS)):
+            items = [use.value for use in given if not _is_code(use.value)]
+            if items and all(map(is_plain, items)) and called is not map:
+                return PLAIN
+            return CONTAINER if _is_one_of(called, _GIVING_CONTAINERS) else UNKNOWN
+        if module_of(called).startswith("numpy"):
             return CONTAINER
         if isinstance(called, type):
             is_known = self._is_own(called) or called.__module__.startswith("pyspark.ml.")
-            return called if is_known else UNKNOWN
+            return called if is_known or called is SimpleNamespace else UNKNOWN
         function = python_function(called)
         return self._result(function) if function is not None else UNKNOWN
 
@@ -211,9 +256,36 @@ class References:
         if made.code not in self._results:
             self._results[made.code] = UNKNOWN  # as long as it is being looked at
             returned = Walk(made, self._attribute, self._called).returned
-            are_plain = bool(returned) and all(map(is_plain, returned))
-            self._results[made.code] = PLAIN if are_plain else UNKNOWN
+            self._results[made.code] = _common(returned)
         return self._results[made.code]
+
+    def _listed(self, made: Made) -> Any:
+        """What is known of what a comprehension gives."""
+        around = self._made(made) or made
+        listed = _common(Walk(around, self._attribute, self._called).returned)
+        return PLAIN if listed is PLAIN else CONTAINER
+
+    def _set_to(self, cls: type, name: str, default: Any) -> Any:
+        """What is known of an attribute, from all that the methods of the class set it to."""
+        if (cls, name) not in self._kept:
+            self._kept[cls, name] = UNKNOWN  # as long as it is being looked at
+            values = [] if default is None or _is_slot(default) else [default]
+            for function in _setting(cls, name):
+                made = self._made(function)
+                walk = made and Walk(made, self._attribute, self._called, trusts=False)
+                found = [value for each, value in walk.kept if each == name] if walk else []
+                values += found or [UNKNOWN]  # set in another way
+            self._kept[cls, name] = _common(values)
+        return self._kept[cls, name]
+
+    def _counted(self, value: Any) -> Iterator[tuple[Use, CodeType]]:
+        """What a function that gets one row at a time counts from row to row."""
+        function = value.function if isinstance(value, _OnRows) else value
+        if not isinstance(function, Made):
+            function = python_function(inspect.unwrap(function))
+        if (made := self._made(function)) is not None:
+            for use in Walk(made, self._attribute, self._called).counted:
+                yield Use(COUNTED, use.name, use.line), made.code
 
     def _is_own(self, value: Any) -> bool:
         """Whether it is the project's: of the same top-level package, but not of this core."""
@@ -241,9 +313,37 @@ def python_function(value: Any) -> FunctionType | None:
 
 def sets(cls: type, name: str) -> bool:
     """Whether the methods of a class set an attribute of its objects."""
-    members = (member for base in cls.__mro__ for member in vars(base).values())
+    return bool(_setting(cls, name))
+
+
+def _setting(cls: type, name: str) -> list[FunctionType]:
+    """The methods of a class that set an attribute of its objects."""
+    bases = [base for base in cls.__mro__ if not base.__module__.startswith("pyspark.")]
+    members = (member for base in bases for member in vars(base).values())
     functions = filter(None, map(python_function, members))
-    return any(stores(function.__code__, name) for function in functions)
+    return [function for function in functions if stores(function.__code__, name)]
+
+
+def _is_code(value: Any) -> bool:
+    is_callable = isinstance(value, Made | type) or inspect.isroutine(value)
+    return is_callable or python_function(value) is not None
+
+
+def _is_slot(value: Any) -> bool:
+    """Whether a member of a class only tells where its objects keep their own."""
+    return inspect.isdatadescriptor(value) and not isinstance(value, property)
+
+
+def _defaults(function: FunctionType) -> dict[str, Any]:
+    """The parameters that are plain by default."""
+    parameters = inspect.signature(function).parameters
+    return {name: PLAIN for name, each in parameters.items() if is_plain(each.default)}
+
+
+def _common(values: Sequence[Any]) -> Any:
+    """What kind all values are of."""
+    common = functools.reduce(either, values) if values else UNKNOWN
+    return PLAIN if is_plain(common) else CONTAINER if common is CONTAINER else UNKNOWN
 
 
 def eval_type(value: Any) -> int | None:

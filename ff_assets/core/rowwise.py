@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from types import FunctionType, ModuleType
 from typing import Any, get_type_hints
 
-from ff_assets.core.bytecode import UNKNOWN, Use
+from ff_assets.core.bytecode import COUNTED, UNKNOWN, Use
 from ff_assets.core.errors import Location
 from ff_assets.core.references import (
     BY_NAME,
@@ -30,8 +30,11 @@ from ff_assets.core.references import (
 )
 from ff_assets.core.spark_names import (
     ACROSS_GROUPS,
+    BY_TEXT,
     FRAMES,
     FUNCTIONS,
+    IN_BATCHES,
+    JOINS,
     MIXING,
     MIXING_MODULES,
     ON_ROWS,
@@ -43,14 +46,62 @@ from ff_assets.core.spark_names import (
     named_in_sql,
 )
 
-_MIXES = "its value for a row depends on other rows, so rows of test have a say in those of train"
-_MAY_MIX = (
-    "on a data frame it looks at other rows than one at a time, so rows of test have a say in "
-    "those of train; what is no data frame says so by an annotation, such as `: str`"
+
+@dataclass(frozen=True)
+class Reason:
+    """Why a row-wise stage must not use something.
+
+    Attributes:
+        why: what is wrong with it.
+        fix: what to do instead.
+    """
+
+    why: str
+    fix: str
+
+
+_LOOKUP = "to look values up in a small table, make it a column with F.create_map"
+_MIXES = Reason(
+    "its value for a row depends on other rows, so rows of test have a say in those of train",
+    "use @aggregate for sums over rows of a finer entity, or an estimator, whose fit is on train "
+    "only",
 )
-_UNLISTED = "nothing says that it works row by row, so it counts as a look at other rows"
-_VARIES = "its value for a row is another one each time, so no result can be had again"
-_UNTOLD = "only a run would tell what it gets, which may look at other rows; write out what is used"
+_JOINS = Reason(_MIXES.why, f"{_LOOKUP}; for anything else {_MIXES.fix}")
+_MAY_MIX = Reason(
+    "on a data frame it looks at other rows than one at a time, so rows of test have a say in "
+    "those of train, and nothing says that this is no data frame",
+    "if it is none, annotate the parameter, the attribute or the function that it comes from, as "
+    "in `words: list[str]` or `-> str`, or convert it where it is used, as in str(word); if it is "
+    f"one, {_MIXES.fix}",
+)
+_MAY_JOIN = Reason(_MAY_MIX.why, f"{_MAY_MIX.fix}; {_LOOKUP}")
+_UNLISTED = Reason(
+    "nothing says that it works row by row, so it counts as a look at other rows",
+    "write it with pyspark.sql.functions, or as a function of one row, with F.udf",
+)
+_IN_BATCHES = Reason(
+    "it is given many rows at a time, and nothing says that it keeps them apart",
+    "use @F.udf, which gets one row",
+)
+_VARIES = Reason(
+    "its value for a row is another one each time, so no result can be had again",
+    "read dates and times from a column of a source, and take what is to look random from a hash "
+    "of a key, such as F.xxhash64(key); a seed alone does not hold where rows are split otherwise",
+)
+_UNTOLD = Reason(
+    "only a run would tell what it gets, which may look at other rows",
+    "write out what is used, by its own name",
+)
+_COUNTS = Reason(
+    "it is changed from row to row and outlives them, so the value of a row depends on which other "
+    "rows came before, in an order that nobody gave",
+    "keep what is counted inside the function, or count with @aggregate",
+)
+_NO_CONTEXT = Reason(
+    "Spark Connect has no sparkContext, so there is neither a broadcast nor an RDD",
+    "leave the value to the function that needs it: Spark sends what the closure of an F.udf "
+    f"holds; {_LOOKUP}",
+)
 _TELLING_NOTHING = (
     *(compile, eval, exec, globals, vars, builtins.__import__, importlib.import_module),
     *(inspect.getattr_static, inspect.getmembers),
@@ -64,12 +115,12 @@ class Mixing:
 
     Attributes:
         what: names it, as it stands in the code.
-        why: what is wrong with it.
+        reason: why not, and what to do instead.
         location: where it stands.
     """
 
     what: str
-    why: str
+    reason: Reason
     location: Location
 
 
@@ -142,9 +193,10 @@ def _found(
     texts: list[tuple[str, Location]] = []
     for use, code in references:
         location = Location(code.co_filename, use.line)
-        why = _of_attribute(use, frames=frames) or _of_value(use.value, functions, frames=frames)
-        if why:
-            yield Mixing(_named(use), why, location)
+        reason = _of_attribute(use, frames=frames)
+        reason = reason or _of_value(use.value, functions, frames=frames)
+        if reason is not None:
+            yield Mixing(_named(use), reason, location)
         takes_sql |= is_function(use.value, "expr") or (use.name in TAKING_SQL and bool(use.owner))
         if isinstance(use.value, str):
             texts.append((use.value, location))
@@ -160,36 +212,47 @@ def _named(use: Use) -> str:
     return f"{name} ({known})" if known and known != use.name else name
 
 
-def _of_attribute(use: Use, *, frames: bool) -> str:
-    """Why an attribute must not be used; empty if it may."""
+def _of_attribute(use: Use, *, frames: bool) -> Reason | None:
+    """Why an attribute must not be used; nothing if it may."""
     if not use.owner:
-        return ""
+        return None
     (owner,) = use.owner
     if use.name == "__getattribute__" or (use.name == "__dict__" and isinstance(owner, ModuleType)):
         return _UNTOLD
     if use.name in OVER and not isinstance(owner, type | ModuleType):
         return _MIXES
+    joins = use.name in JOINS
+    if use.name not in mixing_methods():
+        return None
     if module_of(owner).startswith("pyspark."):
-        return _MIXES if use.name in mixing_methods() else ""
-    if not frames or use.name not in mixing_methods():
-        return ""
+        return _NO_CONTEXT if use.name == "sparkContext" else _JOINS if joins else _MIXES
+    if not frames:
+        return None
     # A method may be given a frame as its `self`.
     is_foreign = isinstance(owner, type) and use.value is UNKNOWN and not sets(owner, use.name)
-    return _MAY_MIX if owner is UNKNOWN or owner is None or is_foreign else ""
+    if owner is not UNKNOWN and owner is not None and not is_foreign:
+        return None
+    return _NO_CONTEXT if use.name == "sparkContext" else _MAY_JOIN if joins else _MAY_MIX
 
 
-def _of_value(value: Any, functions: frozenset[str], *, frames: bool) -> str:
-    """Why a value must not be used; empty if it may."""
+def _of_value(value: Any, functions: frozenset[str], *, frames: bool) -> Reason | None:
+    """Why a value must not be used; nothing if it may."""
+    if value is COUNTED:
+        return _COUNTS
     if any(value is each for each in _TELLING_NOTHING):
         return _UNTOLD
     if eval_type(value) not in ROW_BY_ROW:
-        return _MIXES
+        return _IN_BATCHES
     module, name = module_of(value), name_of(value)
     if isinstance(value, ModuleType) or not module.startswith("pyspark."):
-        return ""
+        return None
+    if name in IN_BATCHES:
+        return _IN_BATCHES
     if module.startswith(FUNCTIONS):
+        if name in BY_TEXT:
+            return _UNTOLD
         mixes = name in functions or name.startswith("_")  # Spark's own way to call any of them
-        return _MIXES if mixes else _VARIES if name in VOLATILE else ""
+        return _MIXES if mixes else _VARIES if name in VOLATILE else None
     if module.startswith(MIXING_MODULES) or name in mixing_methods() | MIXING | {"SQLTransformer"}:
         return _MIXES
-    return "" if module.startswith((*ON_ROWS, *FRAMES) if frames else ON_ROWS) else _UNLISTED
+    return None if module.startswith((*ON_ROWS, *FRAMES) if frames else ON_ROWS) else _UNLISTED

@@ -14,7 +14,11 @@ ON_ROWS = (
 )
 FRAMES = ("pyspark.sql.dataframe", "pyspark.sql.session")
 # What computes from whole data frames when it is constructed or called.
-MIXING_MODULES = ("pyspark.ml.connect.", "pyspark.ml.stat", "pyspark.ml.torch.")
+MIXING_MODULES = (
+    *("pyspark.ml.connect.", "pyspark.ml.stat", "pyspark.ml.torch.", "pyspark.pandas"),
+    *("pyspark.sql.classic.window", "pyspark.sql.connect.group", "pyspark.sql.connect.window"),
+    *("pyspark.sql.group", "pyspark.sql.observation", "pyspark.sql.window"),
+)
 
 # Spark's aggregate and window functions, as its reference groups them; those of SQL are among them.
 _MIXING_NAMES = """
@@ -36,12 +40,11 @@ _MIXING_NAMES = """
 _WINDOW_NAMES = """
     counter_diff cume_dist dense_rank lag lead nth_value ntile percent_rank rank row_number
 """
-# They are given many rows at a time, or a function that only its name tells of.
-_BATCH_NAMES = """
-    arrow_udf arrow_udtf call_function call_udf java_method pandas_udf predict_batch_udf reflect
-    try_reflect udtf
-"""
-ACROSS_GROUPS = frozenset(f"{_WINDOW_NAMES} {_BATCH_NAMES}".split())
+# What they make is given many rows at a time.
+IN_BATCHES = frozenset({"arrow_udf", "arrow_udtf", "pandas_udf", "predict_batch_udf", "udtf"})
+# They call a function that only a text tells of.
+BY_TEXT = frozenset({"call_function", "call_udf", "java_method", "reflect", "try_reflect"})
+ACROSS_GROUPS = IN_BATCHES | BY_TEXT | frozenset(_WINDOW_NAMES.split())
 MIXING = ACROSS_GROUPS | frozenset(_MIXING_NAMES.split())
 ROW_BY_ROW = (None, 100, 101)  # Spark's numbers of Python functions that get one row at a time
 # Their value differs from one computation of a row to the next.
@@ -59,7 +62,8 @@ _IN_SQL = re.compile(
     r"|\(\s*(from|select|table|values|with)\s+[\w(]|(\0|%s|\{\w*\})\(",
     re.IGNORECASE,
 )
-_BESIDE_SQL = re.compile(r"`|/\*.*?\*/|--[^\n]*", re.DOTALL)
+_BESIDE_SQL = re.compile(r"`|/\*.*?\*/|--[^\r\n]*", re.DOTALL)
+_QUOTES = re.compile("[`'\"\0]")  # within them, as maybe within what is unknown, is no comment
 
 # What data frames do with one row at a time, or with none.
 _FRAME_NAMES = """
@@ -80,6 +84,7 @@ _OTHER_NAMES = """
     __dict__ __getattr__ _jc _jdf _jsparkSession _jvm _plan _sc _session
 """
 OVER = frozenset({"over"})
+JOINS = ("crossJoin", "join")
 CLASSES = (
     *("DataFrame", "DataFrameNaFunctions", "DataFrameStatFunctions", "GroupedData"),
     "SparkSession",
@@ -104,6 +109,7 @@ def named_in_sql(text: str) -> Iterator[str]:
     A subquery is called by its first word, and a function whose name only a run would tell by what
     stands in its place.
     """
-    for written in (text, _BESIDE_SQL.sub(" ", text)):
+    without = _BESIDE_SQL.sub(" ", text)
+    for written in (text, without) if _QUOTES.search(text) else (without,):
         for found in _IN_SQL.finditer(written):
             yield next(filter(None, found.groups())).lower()

@@ -60,8 +60,13 @@ def read_rows(reading: Reading, cell: str | None, store: Store, spark: Session) 
     return frame.select(*reading.entity.columns, *reading.features, cells)
 
 
-def read_at(reading: Reading, given: "DataFrame", store: Store, spark: Session) -> "DataFrame":
+def read_at(
+    reading: Reading, given: "DataFrame", columns: Sequence[str], store: Store, spark: Session
+) -> "DataFrame":
     """Features for each row of a spine, as they were known at its time.
+
+    Args:
+        columns: of the spine, of which `given` may lack those that are neither key nor time.
 
     Returns:
         The spine's rows, each once, with the features, the cell that each is in (null if in none),
@@ -72,7 +77,7 @@ def read_at(reading: Reading, given: "DataFrame", store: Store, spark: Session) 
     """
     from pyspark.sql import functions as F
 
-    spine = Spine.of(reading, given)
+    spine = Spine.of(reading, given, columns)
     looked_up = [columns for columns in (spine.stored, spine.beside) if columns]
     summed_up = [
         [(parent, name) for name, parent in instance.inputs.items()]

@@ -6,30 +6,24 @@ from typing import Any
 
 from ff_assets.core.cells import TEST, VALIDATION
 from ff_assets.core.certificate import Claim
-from ff_assets.core.fingerprint import Fingerprints
 from ff_assets.core.fitting import WHOLE
-from ff_assets.core.instance import Variant
 from ff_assets.core.ledger import Ledger
 from ff_assets.core.refusals import describe
 from ff_assets.core.requested import deciding, measured_cells
 from ff_assets.engine.measurable import required_cells
 from ff_assets.engine.scored import Part, Scored
 from ff_assets.engine.slices import sliced
-from ff_assets.engine.store import Store
 from ff_assets.stats.calibration import bias, calibration
 from ff_assets.stats.metrics import NoMetric, evaluate
 
 
 def evaluate_variant(
-    variant: Variant,
-    ledger: Ledger,
-    fingerprints: Fingerprints,
-    store: Store,
-    claims: Sequence[Claim] = (),
+    scored: Scored, ledger: Ledger, claims: Sequence[Claim] = ()
 ) -> dict[str, Any]:
     """The metrics of a variant on the parts of the data, as plain values.
 
     Args:
+        scored: its rows.
         ledger: the provenance of what the variant is made of.
         claims: what is to be certified of them.
 
@@ -47,11 +41,9 @@ def evaluate_variant(
 
     Raises:
         NoMetric: a metric is not defined, for example because a cell has one class only.
-        DataError: a row that has to have a prediction has none.
     """
-    target = variant.target
+    variant, target = scored.variant, scored.variant.target
     assert target.task is not None
-    scored = Scored(variant, fingerprints, store)
     parts = {cell: variant.split.bits(cell) for cell in measured_cells(ledger, variant)}
     folds = (fit for fit in variant.prediction.fits if fit.name != WHOLE and fit.serves)
     parts |= {fit.name: fit.serves for fit in folds}

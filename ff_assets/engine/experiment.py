@@ -2,14 +2,15 @@
 
 Outcomes are summed up for each unit, because units were assigned to arms and not rows; units
 without any count as 0. So everybody who was exposed counts, whether or not something came of it.
+What is said to have come after the look does not count, and puts all other times in doubt.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from ff_assets.core.ab_test import ABTest
+from ff_assets.core.ab_test import AB_TEST, ABTest
 from ff_assets.core.assignment import CONTROL, TREATMENT
 from ff_assets.core.entities import Entity
 from ff_assets.core.fingerprint import digest
@@ -17,6 +18,7 @@ from ff_assets.engine.arms import ARM
 from ff_assets.engine.exposures import Exposures
 from ff_assets.engine.looks import ArmSeen, Look, add_look, looks_at
 from ff_assets.engine.outcomes import Outcomes
+from ff_assets.engine.published import uses
 from ff_assets.engine.store import Staging, Store
 from ff_assets.engine.versions import code_version
 from ff_assets.stats.sample_ratio import sample_ratio
@@ -46,7 +48,8 @@ class Experiment:
     Args:
         target: that has the test.
         unit: the entity that is assigned to arms.
-        at: the time of the look, UTC.
+        clock: gives the time, UTC. It is asked once the outcomes are read, so none that has only
+            just come is taken for one from the future.
         spark: gives the run's session; called only if something has to be read.
     """
 
@@ -55,7 +58,7 @@ class Experiment:
         target: str,
         test: ABTest,
         unit: Entity,
-        at: datetime,
+        clock: Callable[[], datetime],
         store: Store,
         staging: Staging,
         spark: "Callable[[], SparkSession]",
@@ -63,7 +66,7 @@ class Experiment:
         self._target = target
         self._test = test
         self._unit = unit
-        self._at = at
+        self._clock = clock
         self._store = store
         self._staging = staging
         self._spark = spark
@@ -79,14 +82,16 @@ class Experiment:
             return None
         looks = looks_at(self._store, self._target, self._test.name)
         outcomes = Outcomes(self._test, self._unit, self._staging, self._spark)
-        made_from = self._fingerprint(exposures, outcomes.version)
-        if looks and looks[-1].fingerprint == made_from:
-            return Looked(looks, reused=True, data_version=outcomes.stated)
-        look = self._look(exposures, outcomes.rows, made_from, looks).with_effect()
-        looks = add_look(self._store, self._target, self._test.name, look)
-        return Looked(looks, reused=False, data_version=outcomes.stated)
+        made_from = self._fingerprint(exposures, outcomes.version, later=0)
+        # What was later than the last look may be earlier than this one, so it has to be read.
+        if not looks or looks[-1].later or looks[-1].fingerprint != made_from:
+            look = self._look(exposures, outcomes, looks).with_effect()
+            if not looks or looks[-1].fingerprint != look.fingerprint:
+                looks = add_look(self._store, self._target, self._test.name, look)
+                return Looked(looks, reused=False, data_version=outcomes.stated)
+        return Looked(looks, reused=True, data_version=outcomes.stated)
 
-    def _fingerprint(self, exposures: Exposures, content: str) -> str:
+    def _fingerprint(self, exposures: Exposures, content: str, later: int) -> str:
         test = self._test
         return digest(
             {
@@ -95,22 +100,28 @@ class Experiment:
                     record.details["predicted_at"] for record in exposures.predictions.values()
                 ],
                 "end": [str(exposures.end), str(exposures.resumed)],
-                "outcomes": [test.outcomes.name, content],
+                "outcomes": [test.outcomes.name, content, later],
                 "test": [test.name, test.measure, test.planned, self._unit.name],
                 "code": code_version(_CODE),
             }
         )
 
-    def _look(
-        self, exposures: Exposures, rows: "DataFrame", fingerprint: str, looks: list[Look]
-    ) -> Look:
+    def _look(self, exposures: Exposures, outcomes: Outcomes, looks: list[Look]) -> Look:
+        rows, at = outcomes.rows, self._clock()
         units = exposures.units(self._spark()).persist()
         try:
-            counted, arms = self._joined(exposures, units, rows)
+            counted, arms = self._joined(exposures, units, rows, at)
         finally:
             units.unpersist()
         test, share = self._test, exposures.shares[-1]
         ratio_p, doubts = None, self.doubts(exposures, counted["moved"], looks)
+        if counted["later"]:
+            by = timedelta(seconds=counted["latest"] - int(at.timestamp()))
+            doubts.insert(
+                0,
+                f"{counted['later']:,} rows of outcomes are from after this look, by up to {by}, "
+                "so times are wrong, such as by their time zone; these rows do not count yet",
+            )
         sizes = {arm: seen.units for arm, seen in arms.items()}
         if len(exposures.shares) == 1 and any(sizes.values()):
             ratio = sample_ratio(sizes, {CONTROL: 1 - share, TREATMENT: share})
@@ -123,8 +134,8 @@ class Experiment:
                     "is counted",
                 )
         return Look(
-            fingerprint=fingerprint,
-            at=self._at.isoformat(),
+            fingerprint=self._fingerprint(exposures, outcomes.version, counted["later"]),
+            at=at.isoformat(),
             unit=self._unit.name,
             control=arms[CONTROL],
             treatment=arms[TREATMENT],
@@ -142,27 +153,31 @@ class Experiment:
             unknown=counted["unknown"],
             before=counted["before"],
             after=counted["after"],
+            later=counted["later"],
             strangers=counted["strangers"],
         )
 
     def _joined(
-        self, exposures: Exposures, units: "DataFrame", rows: "DataFrame"
+        self, exposures: Exposures, units: "DataFrame", rows: "DataFrame", at: datetime
     ) -> tuple[dict[str, int], dict[str, ArmSeen]]:
-        """Counts, and what each arm comes to."""
+        """Counts, and what each arm comes to; `latest` is the last time if after the look."""
         from pyspark.sql import functions as F
 
         known, value = F.col("arms").isNotNull(), F.col("value")
         early = F.coalesce(F.col("time") <= F.col("since"), F.lit(False))
+        future = F.coalesce(F.col("time") > F.lit(at), F.lit(False))
         late = F.lit(False)
         if exposures.end is not None:
-            late = F.coalesce(F.col("time") > F.lit(exposures.end), F.lit(False))
-        during = ~early & ~late
+            late = F.coalesce(F.col("time") > F.lit(exposures.end), F.lit(False)) & ~future
+        during = ~early & ~late & ~future
         told = rows.join(units, "unit", "left")
         counts = told.agg(
             F.count_if((F.col("arms") == 1) & during & value.isNotNull()).alias("outcomes"),
             F.count_if(known & during & value.isNull()).alias("unknown"),
             F.count_if(known & early).alias("before"),
             F.count_if(known & late).alias("after"),
+            F.count_if(known & future).alias("later"),
+            F.max(F.when(known & future, F.unix_seconds("time"))).alias("latest"),
             F.count_distinct(F.when(~known, F.col("unit"))).alias("strangers"),
         ).collect()[0]
         moved = units.where("arms > 1").count()
@@ -216,6 +231,13 @@ class Experiment:
                     "aliases need a new one"
                 )
         doubts += self._versions_changed(exposures)
+        if pause := self._pause(exposures):
+            span = pause[0] if len(pause) == 1 else f"{pause[0]} to {pause[-1]}"
+            doubts.append(
+                f"between days of the test there {'is' if len(pause) == 1 else 'are'} {len(pause)} "
+                f"on which something else predicted instead ({span}); a test that is taken up "
+                "again needs a new name"
+            )
         measure = f"{self._test.outcomes.name}.{self._test.measure}"
         for what, now, before in (
             ("measure", measure, [look.measure for look in looks]),
@@ -228,6 +250,17 @@ class Experiment:
                     "interval holds for what was fixed before the first one"
                 )
         return doubts
+
+    def _pause(self, exposures: Exposures) -> list[str]:
+        """Days between those of the test that belonged to the control alone, or to another test."""
+        days = exposures.days
+        others = {
+            each.time.date().isoformat()
+            for served_as in (self._test.control, AB_TEST)
+            for each in uses(self._store, self._target, served_as)
+            if each.record.rows and each.path not in exposures.predictions
+        }
+        return sorted(day for day in others.difference(days) if days[0] < day < days[-1])
 
     def _versions_changed(self, exposures: Exposures) -> list[str]:
         """What makes the arms other than a test of some versions against others."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ff_assets.core.ab_test import AB_TEST
 from ff_assets.core.assignment import CONTROL, TREATMENT
 from ff_assets.engine.arms import ARM
-from ff_assets.engine.published import uses
+from ff_assets.engine.published import Published, uses
 from ff_assets.engine.store import Record, Store
 
 if TYPE_CHECKING:
@@ -24,42 +24,42 @@ class Exposures:
     Attributes:
         predictions: folder -> record, of those that have rows and whose arms had different
             models, up to the end: whoever was predicted by one and the same was not exposed to a
-            difference.
+            difference. What was never published did not expose anybody.
+        since: folder -> when it was published first. A run takes its time, and whoever is
+            predicted cannot be exposed before its end.
         end: when both arms were first predicted by one version after they had had two; from then
             on nothing differs, so nothing counts. None as long as the test goes on.
         resumed: when arms had two versions again after the end, which does not count either.
     """
 
     predictions: Mapping[Path, Record]
+    since: Mapping[Path, datetime]
     end: datetime | None = None
     resumed: datetime | None = None
 
     @classmethod
     def stored(cls, store: Store, target: str, test: str) -> "Exposures":
         """Those of a test, oldest first."""
-        folders = store.ab_test_path(target, test).glob("versions=*/data=*/day=*")
-        found = {folder: store.predictions(folder) for folder in folders}
-        used = [(each.time, each.path) for each in uses(store, target, AB_TEST)]
-        return cls.among({f: record for f, record in found.items() if record is not None}, used)
+        folder = store.ab_test_path(target, test)
+        used = uses(store, target, AB_TEST)
+        return cls.among(each for each in used if each.path.is_relative_to(folder))
 
     @classmethod
-    def among(
-        cls, predictions: Mapping[Path, Record], used: Iterable[tuple[datetime, Path]] = ()
-    ) -> "Exposures":
+    def among(cls, used: Iterable[Published]) -> "Exposures":
         """Those among all predictions of a test.
 
         Args:
-            used: when which of them, or of other tests, were published or used again: versions may
-                come to be the same on a day on which they were so before.
+            used: what was published or used again, in this order: versions may come to be the same
+                on a day on which they were so before.
         """
-        times = {*((_at(r), f) for f, r in predictions.items()), *used}
-        ordered = sorted((at, f) for at, f in times if f in predictions and predictions[f].rows)
-        differ = [(at, f) for at, f in ordered if _differ(predictions[f])]
-        same = [at for at, f in ordered if not _differ(predictions[f])]
-        end = next((at for at in same if differ and at > differ[0][0]), None)
-        kept = [f for at, f in differ if end is None or at < end]
-        resumed = next((at for at, _ in differ if end is not None and at > end), None)
-        return cls({f: predictions[f] for f in kept}, end, resumed)
+        ordered = [each for each in used if each.record.rows]
+        differ = [each for each in ordered if _differ(each.record)]
+        same = [each.time for each in ordered if not _differ(each.record)]
+        end = next((at for at in same if differ and at > differ[0].time), None)
+        kept = [each for each in differ if end is None or each.time < end]
+        resumed = next((e.time for e in differ if end is not None and e.time > end), None)
+        since = {each.path: each.time for each in reversed(kept)}  # the first time of each
+        return cls({e.path: e.record for e in kept}, since, end, resumed)
 
     @property
     def days(self) -> list[str]:
@@ -93,8 +93,8 @@ class Exposures:
     def units(self, spark: "SparkSession") -> "DataFrame":
         """A row for each unit that was ever exposed.
 
-        Its columns are `unit` (the text of its key), `arm`, `since` (the time of its first
-        prediction) and `arms`, the number of arms that it was in, which ought to be 1.
+        Its columns are `unit` (the text of its key), `arm`, `since` (when its first prediction was
+        published) and `arms`, the number of arms that it was in, which ought to be 1.
         """
         from pyspark.sql import functions as F
 
@@ -111,9 +111,12 @@ class Exposures:
                 for (unit, _), folders in alike.items()
             ),
         )
-        return rows.groupBy("unit").agg(
+        times = [(_at(record), self.since[folder]) for folder, record in self.predictions.items()]
+        published = spark.createDataFrame(times, "predicted_at timestamp, since timestamp")
+        dated = rows.join(F.broadcast(published), "predicted_at")
+        return dated.groupBy("unit").agg(
             F.min(ARM).alias(ARM),
-            F.min("predicted_at").alias("since"),
+            F.min("since").alias("since"),
             F.count_distinct(ARM).alias("arms"),
         )
 

@@ -5,9 +5,10 @@ from collections.abc import Mapping
 from ff_assets.core.cells import TEST
 from ff_assets.core.conclusion import Effect
 from ff_assets.core.fingerprint import Fingerprints
-from ff_assets.core.hypothesis import Allowance, Question, Stated
+from ff_assets.core.hypothesis import Stated
 from ff_assets.core.instance import Contest
 from ff_assets.core.metrics import LOSSES
+from ff_assets.core.questions import Allowance, Question
 from ff_assets.engine.leaderboard import on_the_same_rows
 from ff_assets.engine.store import Store
 from ff_assets.stats.simultaneous import LEVEL

@@ -4,27 +4,49 @@ import fcntl
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 
-def append(path: Path, entry: Mapping[str, Any]) -> list[str]:
-    """Add an entry, as one line of JSON; all lines, this one last.
+class Journal:
+    """A file of lines that nobody else adds to meanwhile."""
+
+    def __init__(self, file: IO[str]) -> None:
+        self._file = file
+
+    def add(self, entry: Mapping[str, Any]) -> list[str]:
+        """Add an entry, as one line of JSON; all lines, this one last."""
+        self._file.seek(0)
+        text = self._file.read()
+        torn = text and not text.endswith("\n")  # whoever wrote it was killed
+        line = json.dumps(entry)
+        self._file.write(f"\n{line}\n" if torn else f"{line}\n")
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        return [*filter(None, text.splitlines()), line]
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[Journal]:
+    """A file of lines, for the length of a `with` block that looks before it adds to it.
 
     Args:
         path: from `Store.ledger`.
     """
     with path.open("a+") as file:
         fcntl.flock(file, fcntl.LOCK_EX)  # until it is closed
-        file.seek(0)
-        text = file.read()
-        torn = text and not text.endswith("\n")  # whoever wrote it was killed
-        line = json.dumps(entry)
-        file.write(f"\n{line}\n" if torn else f"{line}\n")
-        file.flush()
-        os.fsync(file.fileno())
-    return [*filter(None, text.splitlines()), line]
+        yield Journal(file)
+
+
+def append(path: Path, entry: Mapping[str, Any]) -> list[str]:
+    """Add an entry to a file of lines, as `Journal.add` does.
+
+    Args:
+        path: from `Store.ledger`.
+    """
+    with locked(path) as journal:
+        return journal.add(entry)
 
 
 def entries(lines: Iterable[str]) -> Iterator[dict[str, Any]]:

@@ -59,6 +59,7 @@ class Look:
         doubts: why the effect is not to be believed; none if it is.
         ended: when both arms came to have one version, and counting ended; None if it goes on.
         after: rows from after that.
+        later: rows from after the look itself.
     """
 
     fingerprint: str
@@ -86,6 +87,7 @@ class Look:
     method: str = "none yet: an arm has no unit"
     ended: str | None = None
     after: int = 0
+    later: int = 0
 
     def with_effect(self) -> "Look":
         """The same, with the effect of what the arms come to."""

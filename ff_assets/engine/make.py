@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ff_assets.core.buckets import ALL
-from ff_assets.core.cells import CELL, stored_with
+from ff_assets.core.cells import CELL, TEST, stored_with
 from ff_assets.core.certificate import require
 from ff_assets.core.errors import FeatureFlowError, StageError
 from ff_assets.core.fitting import WHOLE
@@ -23,10 +23,12 @@ from ff_assets.engine.frames import Frames
 from ff_assets.engine.leaderboard import compared
 from ff_assets.engine.plan import Inventory, Plan
 from ff_assets.engine.regions import stored_bits
+from ff_assets.engine.scored import Scored
 from ff_assets.engine.source_checks import StagedSource
 from ff_assets.engine.sources import stage_source
 from ff_assets.engine.stages import failed
 from ff_assets.engine.store import Record, Staging, Store, size_of
+from ff_assets.engine.tested import keep
 from ff_assets.engine.wear import note_read
 
 if TYPE_CHECKING:
@@ -220,9 +222,11 @@ class Maker:
         variant, fingerprint = step.variant, self._inventory.fingerprint(step)
         claims = self._inventory.claims[variant]
         ledger, known = ledger_of(self._plan.flow), self._plan.fingerprints
-        cells = evaluate_variant(variant, ledger, known, self._store, claims)
+        scored = Scored(variant, known, self._store)
+        cells = evaluate_variant(scored, ledger, claims)
+        keep(variant, scored.part(variant.split.bits(TEST)), fingerprint, self._staging)
         wear = note_read(self._store, variant, fingerprint)
-        prints = {instance: self._plan.fingerprints[instance] for instance in variant.instances}
+        prints = {instance: known[instance] for instance in variant.instances}
         certificates = certify(claims, cells, wear, fingerprint, prints, self._store)
         details = {"cells": cells, "wear": asdict(wear), "certificates": certificates}
         return self._note(step, began, details, sum(cell["rows"] for cell in cells.values()))

@@ -5,9 +5,9 @@ renamed with its record, so a run that is killed leaves nothing that looks finis
 two versions make one result, each of it the rows of its arm.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from ff_assets.core.fingerprint import digest
 from ff_assets.core.instance import Instance
 from ff_assets.core.steps import rows_of
 from ff_assets.engine.drift import Watch
-from ff_assets.engine.journal import append
+from ff_assets.engine.journal import locked
 from ff_assets.engine.made_from import DETAIL, MadeFrom
 from ff_assets.engine.parts import Part
 from ff_assets.engine.reference import References
@@ -35,11 +35,17 @@ class Predicted:
         path: their folder.
         record: `rows`, `columns`, `size`, and as fingerprint what they come from.
         reused: whether they were there before.
+        overtaken: what moved while they were made, so that they do not count; empty if they do.
     """
 
     path: Path
     record: Record
     reused: bool
+    overtaken: str = ""
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
 
 
 class Prediction:
@@ -47,14 +53,27 @@ class Prediction:
 
     Args:
         at: the time of the run, UTC; one for all rows.
+        overtaken: what has moved since the models were looked up, as a sentence without a full
+            stop; empty if they still serve.
+        clock: the time of publication, UTC.
     """
 
-    def __init__(self, scorer: Scorer, at: datetime) -> None:
+    def __init__(
+        self,
+        scorer: Scorer,
+        at: datetime,
+        overtaken: Callable[[], str],
+        clock: Callable[[], datetime] = _now,
+    ) -> None:
         self._scorer = scorer
         self._at = at
+        self._overtaken = overtaken
+        self._clock = clock
 
     def run(self) -> Predicted:
         """Score what waits for a prediction, unless it was scored today with the same models.
+
+        What `overtaken` raises is raised after scoring, and nothing is published.
 
         Raises:
             DataError: the rows are not what their declaration says.
@@ -64,9 +83,7 @@ class Prediction:
         scorer = self._scorer
         steps = [rows_of(instance) for instance in scorer.read]
         self._fingerprints, staged = fingerprint(scorer.flow, steps, scorer.spark, scorer.staging)
-        found = self._reused() or self._made(staged)
-        self._note(found)
-        return found
+        return self._noted(self._reused() or self._made(staged))
 
     def _made(self, staged: Mapping[Instance, StagedSource]) -> Predicted:
         scorer = self._scorer
@@ -79,16 +96,22 @@ class Prediction:
         ]
         return self._published(scored, drifts)
 
-    def _note(self, found: Predicted) -> None:
-        """Note that these are the predictions now, also if they were made before others.
+    def _noted(self, found: Predicted) -> Predicted:
+        """Note that these are the predictions now, unless their models serve no more.
 
-        After a rollback, or with data as they were, it is not the latest ones that count.
+        That is looked up, and the time taken, while nobody else can note anything: a slow run does
+        not come after one that has begun later with the version of then, and the order of the
+        notes is that of their times.
         """
         scorer, first = self._scorer, self._scorer.parts[0]
         served_as = first.served.alias if scorer.division is None else AB_TEST
         name = scorer.store.published(first.scoring.variant.target.name, served_as)
         folder = str(found.path.relative_to(scorer.store.kept))
-        append(scorer.store.ledger(name), {"at": self._at.isoformat(), "folder": folder})
+        with locked(scorer.store.ledger(name)) as journal:
+            if overtaken := self._overtaken():
+                return replace(found, overtaken=overtaken)
+            journal.add({"at": self._clock().isoformat(), "folder": folder})
+        return found
 
     @property
     def data_versions(self) -> Mapping[str, str]:

@@ -2,11 +2,12 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from ff_assets.core.ab_test import AB_TEST
+from ff_assets.core.durations import whole_second
 from ff_assets.engine.arms import by_arm
 from ff_assets.engine.journal import entries
 from ff_assets.engine.made_from import MadeFrom
@@ -42,14 +43,19 @@ class Published:
 def uses(store: Store, target: str, served_as: str) -> Iterator[Published]:
     """All predictions of an alias or of the A/B tests, as often as they were published or reused.
 
+    The last one is what counts. Lines are in the order in which they began to count, which decides
+    also where a clock was put back: no time is before that of an earlier line.
+
     Args:
         served_as: an alias, or `AB_TEST`.
     """
+    time = datetime.min.replace(tzinfo=UTC)
     for line in entries(store.lines(store.published(target, served_as))):
         folder = store.kept / line["folder"]
+        time = max(time, datetime.fromisoformat(line["at"]))
         record = store.predictions(folder)
         if record is not None:
-            yield Published(folder, record, datetime.fromisoformat(line["at"]))
+            yield Published(folder, record, time)
 
 
 def published(
@@ -74,9 +80,10 @@ def published(
 
 
 def latest(predictions: Iterable[Published], at: datetime | None) -> Published | None:
-    """The last ones at or before a time, in whole seconds as people write it; of all without it."""
-    return max(
-        (each for each in predictions if at is None or each.time.replace(microsecond=0) <= at),
-        key=lambda each: each.time,
-        default=None,
-    )
+    """The last ones at or before a time, in whole seconds as people write it; of all without it.
+
+    Args:
+        predictions: in the order of their times, as from `published`.
+    """
+    found = [each for each in predictions if at is None or whole_second(each.time) <= at]
+    return found[-1] if found else None

@@ -52,12 +52,15 @@ class Part:
 class Scored:
     """The rows of a variant that have a prediction.
 
+    Attributes:
+        variant: whose rows they are.
+
     Raises:
         DataError: a row that has to have a prediction has none, or a label is one of another group.
     """
 
     def __init__(self, variant: Variant, fingerprints: Fingerprints, store: Store) -> None:
-        self._variant, self._split = variant, variant.split
+        self.variant, self._split = variant, variant.split
         self._fingerprints, self._store = fingerprints, store
         self._cells = {cell: _Cell(variant, cell, fingerprints, store) for cell in CELLS}
 
@@ -90,7 +93,7 @@ class Scored:
         import pandas as pd
         import pyarrow as pa
 
-        instance = self._variant.features[feature]
+        instance = self.variant.features[feature]
         tables = [
             _read(self._store, self._fingerprints, instance, cell, [feature]) for cell in CELLS
         ]

@@ -35,6 +35,7 @@ class Spine:
     Attributes:
         reading: the features that are wanted.
         given: the rows.
+        columns: that they have, wherever they are; for the words of an error.
         dated: what is computed for the times of these rows, in order.
         stored: the features that are wanted and looked up by key.
         beside: what else is looked up, for what is computed.
@@ -45,6 +46,7 @@ class Spine:
 
     reading: Reading
     given: "DataFrame"
+    columns: Sequence[str]
     dated: tuple[Instance, ...]
     stored: tuple[Feature, ...]
     beside: tuple[Feature, ...]
@@ -52,8 +54,11 @@ class Spine:
     timed: Mapping[Entity, Instance]
 
     @classmethod
-    def of(cls, reading: Reading, given: "DataFrame") -> "Spine":
+    def of(cls, reading: Reading, given: "DataFrame", columns: Sequence[str]) -> "Spine":
         """Divide what is wanted into what is computed and what is looked up.
+
+        Args:
+            columns: of the rows, of which `given` may lack those that are neither key nor time.
 
         Raises:
             DataError: the rows lack a key or time that is needed, or have a column that is in the
@@ -77,7 +82,7 @@ class Spine:
             since = {name: _since(reading, (i, name), i in dated) for i, name in reading.columns}
             needed = dict.fromkeys(each for entities in since.values() for each in entities)
             timed = {each: _rows_of(reading, each) for each in needed if each != _found_in(stored)}
-        spine = cls(reading, given, dated, stored, tuple(beside), since, timed)
+        spine = cls(reading, given, columns, dated, stored, tuple(beside), since, timed)
         spine._check()
         return spine
 
@@ -174,7 +179,7 @@ class Spine:
             if column not in self.given.columns:
                 raise self._error(
                     f"the spine has no column `{column}`.",
-                    f"{why}; the columns of the spine are {', '.join(self.given.columns)}.",
+                    f"{why}; the columns of the spine are {', '.join(self.columns)}.",
                     f"add it, or rename the column that holds it to `{column}`.",
                 )
         if self.has_time:

@@ -76,8 +76,9 @@ def refuse_mixing(instance: Instance, model: Any) -> None:
         raise StageError(
             f"the model of `{instance.name}` mixes rows where it is applied: {mixed.what}.",
             where=[("the model", mixed.location), describe(instance.provider)],
-            why=mixed.why,
-            fix="do it in the fit, which reads train only, and keep what it learned in the model.",
+            why=mixed.reason.why,
+            fix="do it in the fit, which reads train only, and keep what it learned in the model; "
+            f"or {mixed.reason.fix}.",
             code="ROW_MIXING_AS_TRANSFORMER",
         )
 

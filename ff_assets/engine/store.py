@@ -2,7 +2,7 @@
 
 Layout below the root:
 
-    tables/<fingerprint>/cell=train/     Parquet files and `_record.json`
+    tables/<fingerprint>/cell=train/     Parquet files and `_record.json`; an evaluation's rows too
     models/<fingerprint>/                `spark/`, one folder for each fold, and `_record.json`
     records/<kind>/<fingerprint>.json    results that are a record only
     staging/<process>/                   what is being written

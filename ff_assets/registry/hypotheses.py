@@ -3,18 +3,21 @@
 The store may be deleted at any time, so the record of `sentiment` is a log in the registry, the
 registered model `sentiment.hypotheses`, see `log`. Nothing in it is changed: an edit of a
 hypothesis is another one, and new data or code bring a further verdict. The latest is on what was
-there in the latest run. Of two processes that say the same, whoever came first has said it.
+there in the latest run. Of two processes that say the same, whoever came first has said it. Nor is
+anything answered that is not on record as a question before: what its interval may miss in goes by
+that entry's place, so two processes that ask at once do not spend the same part of the error twice.
 """
 
-from collections.abc import Collection, Iterable, Mapping
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
 from ff_assets.core.conclusion import Effect, Verdict
 from ff_assets.core.fingerprint import digest
-from ff_assets.core.hypothesis import Allowance, Question, Stated, share_of_error
-from ff_assets.registry.log import Log, sealed, unsealed
+from ff_assets.core.hypothesis import Stated
+from ff_assets.core.questions import Allowance, Question, allowances
+from ff_assets.registry.log import Line, Log, sealed, unsealed
 from ff_assets.registry.publish import FINGERPRINT_TAG
 from ff_assets.registry.runs import MlflowRuns
 from ff_assets.registry.versions import pages
@@ -70,6 +73,17 @@ class Statement:
 
 
 @dataclass(frozen=True)
+class Asked:
+    """Questions that are going to be answered: put on record before anything is computed.
+
+    Attributes:
+        questions: what was asked together.
+    """
+
+    questions: tuple[Question, ...]
+
+
+@dataclass(frozen=True)
 class Judgement:
     """A verdict on a hypothesis, on the data and by the code of one time.
 
@@ -93,6 +107,9 @@ class Judgement:
     sentence: str
     versions: Mapping[str, int | None]
     at: str
+
+
+Entry = Statement | Asked | Judgement
 
 
 def judged(
@@ -178,41 +195,40 @@ class Book:
     Attributes:
         told: its hypotheses, in the order in which they were first stated.
         damaged: numbers of entries that were deleted or edited in MLflow.
-        unstated: what was answered for statements that are among these.
+        allowances: what each question that was ever asked may spend.
     """
 
     target: str
     told: tuple[Told, ...]
-    damaged: tuple[int, ...]
-    unstated: frozenset[Question] = frozenset()
+    damaged: tuple[int, ...] = ()
+    allowances: Mapping[Question, Allowance] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, target: str, lines: Sequence[Line[Entry]], damaged: tuple[int, ...]) -> "Book":
+        """What a log tells.
+
+        Args:
+            lines: its entries by number.
+            damaged: numbers of those that are missing.
+        """
+        spent: dict[Question, Allowance] = {}
+        asked: list[tuple[int, tuple[Question, ...]]] = []
+        for line in lines:
+            if isinstance(line.entry, Asked):
+                asked.append((line.number, line.entry.questions))
+            elif isinstance(line.entry, Judgement):
+                question, effect = line.entry.question, line.entry.effect
+                spent.setdefault(question, Allowance(effect.questions, effect.share))
+                asked.append((line.number, (question,)))  # if its own entry was deleted
+        told = fold(line.entry for line in lines)
+        return cls(target, told, damaged, allowances(asked, spent, damaged))
 
     def find(self, key: str) -> Told | None:
         """The hypothesis of this key."""
         return next((each for each in self.told if each.statement.key == key), None)
 
-    def allowances(self, now: Collection[Question]) -> dict[Question, Allowance]:
-        """What each question may spend of the error that is allowed on its data.
 
-        One that was answered before keeps what it had, whatever is asked later. Others come after
-        all that was ever answered on the same data: for hypotheses that are declared no more, on
-        predictions that are gone, and in entries that somebody deleted.
-        """
-        had: dict[Question, Allowance] = {}
-        for told in self.told:
-            for each in told.judgements:
-                spent = Allowance(each.effect.questions, each.effect.share)
-                had.setdefault(each.question, spent)
-        found = {each: had[each] for each in now if each in had}
-        for data in {each.data for each in now}:
-            new = {each for each in now if each.data == data and each not in had}
-            answered = sum(each.data == data for each in self.unstated.union(had))
-            before = answered + len(self.damaged)
-            share = share_of_error(before, len(new))
-            found |= dict.fromkeys(new, Allowance(before + len(new), share))
-        return found
-
-
-def fold(entries: Iterable[Statement | Judgement]) -> tuple[Told, ...]:
+def fold(entries: Iterable[Entry]) -> tuple[Told, ...]:
     """What entries, in their order, tell of each hypothesis."""
     found: dict[str, Told] = {}
     stands_for: dict[str, str] = {}
@@ -220,6 +236,8 @@ def fold(entries: Iterable[Statement | Judgement]) -> tuple[Told, ...]:
         if isinstance(entry, Statement):
             found.setdefault(entry.key, Told(entry))
             stands_for[entry.text] = entry.key
+        elif isinstance(entry, Asked):
+            continue
         elif (told := found.get(entry.question.hypothesis)) and not _is_said(entry, told):
             found[told.statement.key] = replace(told, judgements=(*told.judgements, entry))
     return tuple(
@@ -247,11 +265,7 @@ class HypothesisLog:
         """All hypotheses of the target."""
         with self._runs.asking() as client:
             lines, damaged = self._log.lines(self._log.versions(client))
-        entries = [line.entry for line in lines]
-        told = fold(entries)
-        stated = {each.question for one in told for each in one.judgements}
-        every = {each.question for each in entries if isinstance(each, Judgement)}
-        return Book(self.target, told, damaged, frozenset(every - stated))
+        return Book.of(self.target, lines, damaged)
 
     def state(self, statement: Statement) -> bool:
         """Put a statement on record; False if it stands there already."""
@@ -272,6 +286,20 @@ class HypothesisLog:
         )
         return True
 
+    def ask(self, questions: Sequence[Question]) -> Mapping[Question, Allowance]:
+        """Put questions on record, and learn what each may spend; before they are answered.
+
+        What was asked before, by whomever, keeps what it had.
+        """
+        known = self.read().allowances
+        new = tuple(each for each in dict.fromkeys(questions) if each not in known)
+        if new:
+            count = "a question" if len(new) == 1 else f"{len(new)} questions"
+            about = f"hypothesis:/{new[0].hypothesis}"
+            self._add(Asked(new), f"**{count}** to the rows of test, to be answered.", about, {})
+            known = self.read().allowances
+        return {each: known[each] for each in questions}
+
     def judge(self, judgement: Judgement) -> None:
         """Put a verdict on record, unless the latest is on the same."""
         key = judgement.question.hypothesis
@@ -285,7 +313,7 @@ class HypothesisLog:
 
     def _add(
         self,
-        entry: Statement | Judgement,
+        entry: Entry,
         description: str,
         source: str,
         tags: Mapping[str, str],
@@ -330,11 +358,14 @@ def _ordinal(number: int) -> str:
     return f"{number}{'th' if tens % 10 == 1 else {1: 'st', 2: 'nd', 3: 'rd'}.get(ones, 'th')}"
 
 
-def _entry(text: str) -> Statement | Judgement:
+def _entry(text: str) -> Entry:
     plain = unsealed(text)
     try:
-        if plain.pop("kind") == "statement":
+        kind = plain.pop("kind")
+        if kind == "statement":
             return Statement(**plain)
+        if kind == "asked":
+            return Asked(tuple(Question(**each) for each in plain["questions"]))
         effect = Effect(**plain.pop("effect"))
         question = Question(**plain.pop("question"))
         verdict, says = Verdict(plain.pop("verdict")), Verdict(plain.pop("says"))

@@ -2,7 +2,7 @@
 
 import json
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -105,6 +105,11 @@ class Version:
         A file that holds no JSON object comes as an empty certificate, which lacks everything.
         """
         return self._json("certificate.json")
+
+    @cached_property
+    def evaluation(self) -> str:
+        """The fingerprint of the evaluation that its certificate is about; empty without one."""
+        return str((self.certificate or {}).get("evaluation", ""))
 
     @cached_property
     def shown(self) -> Mapping[str, Any]:
@@ -219,14 +224,7 @@ def find_one(
         found = get_version(runs, target, number)
         if found is not None:
             return found
-    with runs.asking() as client:
-        query = f"name = '{target}'"
-        versions = [Version.of(v, runs) for v in pages(client.search_model_versions, query)]
-    if not versions:
-        raise not_registered(runs, target)
-    newest: dict[str, Version] = {}
-    for version in sorted(versions, key=lambda version: -version.number):
-        newest.setdefault(version.variant, version)
+    newest = newest_of_each(runs, target)
     known = ", ".join(f"{v.number} ({v.variant})" for v in newest.values())
     if number is not None:
         raise NoVersion(
@@ -249,10 +247,42 @@ def find_one(
     return newest[variant] if variant is not None else next(iter(newest.values()))
 
 
-def not_registered(runs: MlflowRuns, target: str) -> NoVersion:
-    """The error for a target of which nothing is registered."""
+def newest_of_each(runs: MlflowRuns, target: str) -> dict[str, Version]:
+    """Variant -> its newest registered version, the newest of all first.
+
+    Raises:
+        NoVersion: there is none.
+        MlflowUnavailable: MLflow does not answer.
+    """
+    with runs.asking() as client:
+        query = f"name = '{target}'"
+        versions = [Version.of(v, runs) for v in pages(client.search_model_versions, query)]
+    if not versions:
+        raise not_registered(runs, target)
+    newest: dict[str, Version] = {}
+    for version in sorted(versions, key=lambda version: -version.number):
+        newest.setdefault(version.variant, version)
+    return newest
+
+
+def not_registered(
+    runs: MlflowRuns, target: str, declared: Collection[str] | None = None
+) -> NoVersion:
+    """The error for a target of which nothing is registered.
+
+    Args:
+        declared: the names of all targets; `None` if they are not known.
+    """
     with runs.asking() as client:
         names = {model.name for model in pages(client.search_registered_models, None)}
+    if declared is not None and target not in declared:
+        known = {*declared, *(name for name in names if "." not in name)}
+        return NoVersion(
+            f"there is no target `{target}`, and no version of one is registered.",
+            why=f"in the flow modules and in MLflow at {runs.tracking_uri}, "
+            + nearest(target, known),
+            fix="the name may be wrong; `ff check` lists the targets.",
+        )
     return NoVersion(
         f"no version of `{target}` is registered.",
         why=f"in MLflow at {runs.tracking_uri}, "

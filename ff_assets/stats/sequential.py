@@ -67,7 +67,12 @@ def effect(control: Arm, treatment: Arm, *, planned: int) -> Effect:
     of the tests, the larger of the two in less than 1%.
 
     An entity that comes again changes its sum, which the theorem does not cover: it is about
-    outcomes that stay as they are. In simulations of it no more tests than stated are alarmed.
+    outcomes that stay as they are. Where units keep coming, simulations of it alarm no more tests
+    than stated. Where all are exposed on the first day and only their sums grow, the width narrows
+    no further, and ever more looks add up: 3% of tests without an effect are alarmed within 90
+    looks, 4% within 365, 5% within 1,000, 6% within 2,000, and 7% within 9,000 (at `planned`
+    entities; fewer alarms with fewer). So it holds for daily looks for about three years, and not
+    for hourly ones for one.
 
     Args:
         control: at any time.

@@ -22,7 +22,7 @@ from pyspark.sql import functions as F
 
 from ff_assets.assets.build import build_definitions
 from ff_assets.assets.jobs import ALL_CELLS, fit_job_name, predict_job_name
-from ff_assets.assets.serving import part
+from ff_assets.assets.serving import scorer
 from ff_assets.core.flow import infer
 from ff_assets.core.project import Project
 from ff_assets.engine.predict import Prediction
@@ -70,13 +70,13 @@ class Predicting:
     def by_engine(self) -> None:
         """As the engine does it."""
         self._forget()
-        flow, store = infer(self._project), Store(settings_in(self.home).store)
+        flow, store = infer(self._project), self._store
         with store.staging() as staging:
-            parts = [part(flow.variants_of(TARGET), self._behind, ALIAS, staging.path)]
-            Prediction(
-                *(flow, parts, None, datetime.now(UTC), store, staging),
+            scores = scorer(
+                *(flow, TARGET, {"": self._behind}, None, store, staging),
                 *(lambda: self.spark, lambda event: None),
-            ).run()
+            )
+            Prediction(scores, datetime.now(UTC), lambda: "").run()
 
     def by_job(self) -> None:
         """As the job that `ff predict` runs."""
@@ -101,6 +101,11 @@ class Predicting:
         return found
 
     @property
+    def _store(self) -> Store:
+        settings = settings_in(self.home)
+        return Store(settings.store, settings.kept)
+
+    @property
     def _model(self) -> str:
         return str(self.home / "model")
 
@@ -109,7 +114,7 @@ class Predicting:
 
     def _forget(self) -> None:
         """What a day has already is looked for first, which takes another pass over the rows."""
-        shutil.rmtree(settings_in(self.home).store / "predictions", ignore_errors=True)
+        shutil.rmtree(self._store.kept / "predictions", ignore_errors=True)
 
     def _run(self, job: str, tags: Mapping[str, str] = MappingProxyType({})) -> None:
         settings = settings_in(self.home)

@@ -49,6 +49,7 @@ def settings_in(home: Path) -> Settings:
         home=home,
         dagster_home=home / "dagster",
         store=home / "store",
+        kept=home / "kept",
         mlflow_tracking_uri=f"sqlite:///{home}/mlflow/mlflow.db",
         mlflow_artifacts=home / "mlflow" / "artifacts",
         data=home / "data",

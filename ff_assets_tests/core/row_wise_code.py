@@ -148,3 +148,30 @@ class Lookup(Estimator, HasInputCol, HasOutputCol):
 
     def _fit(self, dataset):
         return LookupModel(dict(dataset.groupBy("town").mean("age").collect()))
+
+
+@row_wise
+def with_a_comment(age):
+    return F.expr("greatest(age, 1) -- max (of all)")
+
+
+@row_wise
+class OfNames(Transformer):
+    """A transformer that counts in names, types and what it was constructed with."""
+
+    def __init__(self, words: list[str], prefix="x"):
+        super().__init__()
+        self.words = words
+        self._prefix = prefix
+
+    def _transform(self, dataset):
+        names = [name for name in dataset.columns if name.count("_") > 1]
+        names.append("x")
+        found = names.count("x") + self.words.count("a") + self._prefix.count("b")
+        for name, kind in dataset.dtypes:
+            found += name.count("_") + kind.count("i")
+        for field in dataset.schema.fields:
+            found += field.name.count("_")
+        for index, name in enumerate(sorted(set(dataset.columns), key=len)):
+            found += index + name.count("_")
+        return dataset.select("*", *names, F.lit(found).alias("found"))

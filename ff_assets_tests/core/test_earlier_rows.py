@@ -175,6 +175,11 @@ def test_nor_where_the_label_is_a_sum() -> None:
     assert of_deals(total, earlier, carrying, label="total").code == "TARGET_PATH"
 
 
+def test_earlier_rows_may_come_through_others() -> None:
+    at_visit = summing("at_visit", deal, visit, "won", gap="9d")
+    assert is_clean(of_deals(at_visit, summing("made", visit, deal, "at_visit")))
+
+
 @pytest.mark.parametrize("of", [visit, deal])
 def test_earlier_rows_carry_the_outcome_of_what_they_belong_to(of: Entity) -> None:
     own = {"visit": "length", "deal": "n"}[of.name]

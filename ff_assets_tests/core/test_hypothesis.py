@@ -11,8 +11,9 @@ from ff_assets import Hypothesis, Source, Target
 from ff_assets.core.conclusion import Effect, Verdict
 from ff_assets.core.errors import DefinitionError
 from ff_assets.core.flow import Flow, infer
-from ff_assets.core.hypothesis import Stated, share_of_error, stated
+from ff_assets.core.hypothesis import Stated, stated
 from ff_assets.core.project import Project
+from ff_assets.core.questions import share_of_error
 from ff_assets_tests.core.stubs import estimator, item, load, transformer
 
 

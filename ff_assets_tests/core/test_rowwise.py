@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pyspark.sql
 import pytest
-from pyspark.ml import classification, clustering, feature
+from pyspark.ml import Transformer, classification, clustering, feature
 from pyspark.ml.classification import LogisticRegression
 from pyspark.ml.feature import VectorAssembler
 from pyspark.sql import functions
@@ -17,6 +17,7 @@ from ff_assets.core.spark_names import CLASSES, MIXING, ON_ONE_ROW, VOLATILE, mi
 from ff_assets_tests.core import mixing_code as code
 from ff_assets_tests.core.mixing_by_name import BY_NAME
 from ff_assets_tests.core.mixing_detours import DETOURS
+from ff_assets_tests.core.mixing_kept import KEPT
 from ff_assets_tests.core.row_wise_code import ROW_WISE
 
 
@@ -82,10 +83,10 @@ def test_code_that_mixes_rows_is_found(declared, line: str):
     assert found is not None
     assert found.location.file == code.__file__
     assert line in linecache.getline(found.location.file, found.location.line)
-    assert "other rows" in found.why
+    assert "other rows" in found.reason.why
 
 
-@pytest.mark.parametrize("declared", [*DETOURS, *BY_NAME])
+@pytest.mark.parametrize("declared", [*DETOURS, *BY_NAME, *KEPT])
 def test_a_detour_is_found(declared):
     found = mixing(declared)
     assert found is not None
@@ -93,11 +94,50 @@ def test_a_detour_is_found(declared):
     assert line.endswith("# found\n"), found
 
 
+def in_batches(age):
+    return functions.pandas_udf(lambda ages: ages * 2, "double")(age)
+
+
+def by_text(age):
+    return functions.call_function("upper", age)
+
+
+class Looking(Transformer):
+    """A transformer that looks values up in another frame."""
+
+    def _transform(self, dataset):
+        return dataset.join(functions.broadcast(self.lookup), "town")
+
+
+class Sending(Transformer):
+    """A transformer that wants a session that is not Connect's."""
+
+    def _transform(self, dataset):
+        return dataset.withColumn("b", dataset.sparkSession.sparkContext.broadcast({"a"}))
+
+
+@pytest.mark.parametrize(
+    ("declared", "way_out"),
+    [
+        (in_batches, "@F.udf"),
+        (by_text, "by its own name"),
+        (Looking, "F.create_map"),
+        (Sending, "closure"),
+        (code.today, "column of a source"),
+        (code.Kept, "words: list[str]"),
+    ],
+)
+def test_each_reason_names_its_own_way_out(declared, way_out: str):
+    found = mixing(declared)
+    assert found is not None
+    assert way_out in found.reason.fix
+
+
 @pytest.mark.parametrize("declared", [code.randomly, code.numbered, code.today])
 def test_what_differs_from_run_to_run_is_found(declared):
     found = mixing(declared)
     assert found is not None
-    assert "each time" in found.why
+    assert "each time" in found.reason.why
 
 
 def test_what_spark_offers_is_refused_unless_it_is_known_to_be_row_by_row():

@@ -42,6 +42,18 @@ def test_the_interval_excludes_0_exactly_where_p_is_small(n, m, mean, planned):
     )
 
 
+def test_a_year_of_looks_at_the_same_units_alarms_no_more_tests_than_stated():
+    """All are exposed on the first day, and only what they sum up to grows: a random walk."""
+    planned, tests, looks = 2000, 10_000, 365
+    arm = Arm(planned // 2, 0.0, 1.0)
+    width = effect(arm, arm, planned=planned).high / (2 / arm.entities) ** 0.5
+    draw, walks, alarmed = np.random.default_rng(1), np.zeros(tests), np.zeros(tests, dtype=bool)
+    for look in range(1, looks + 1):
+        walks += draw.standard_normal(tests)
+        alarmed |= np.abs(walks) > width * look**0.5
+    assert 0.02 < alarmed.mean() < 0.05
+
+
 def test_the_interval_is_about_narrowest_at_the_planned_size():
     def width(planned: int) -> float:
         at = effect(Arm(5000, 0, 1), Arm(5000, 0, 1), planned=planned)
