@@ -315,8 +315,8 @@ def test_no_other_division_makes_a_fresh_test_of_rows_that_were_read(tmp_path: P
 def test_a_line_that_a_killed_process_left_counts_as_a_read(tmp_path: Path) -> None:
     store = Store(tmp_path)
     note_read(store, VARIANT, "e1")
-    (ledger,) = (tmp_path / "reads").glob("*.jsonl")
-    with ledger.open("a") as file:
+    (reads,) = (store.kept / "reads").glob("*.jsonl")
+    with reads.open("a") as file:
         file.write('{"at": 17')
 
     assert note_read(store, VARIANT, "e2") == Wear(3, 1)

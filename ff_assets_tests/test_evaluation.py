@@ -12,13 +12,13 @@ from pyspark.ml.classification import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
 from ff_assets import Entity, HashSplit, Source, Target, stage
+from ff_assets.core.accounts import Accounts
 from ff_assets.core.cells import BUCKET
 from ff_assets.core.errors import DataError
 from ff_assets.core.fingerprint import Fingerprints
 from ff_assets.core.flow import infer
-from ff_assets.core.influence import ledger_of
+from ff_assets.core.influence import accounts_of
 from ff_assets.core.instance import Variant
-from ff_assets.core.ledger import Ledger
 from ff_assets.core.project import Project
 from ff_assets.core.steps import CELLS
 from ff_assets.engine.evaluation import evaluate_variant
@@ -97,7 +97,7 @@ def test_labels_and_probabilities_of_a_row_find_together(
             whole = table.append_column(BUCKET, bucket)
             pq.write_table(whole, folder / "part.parquet", row_group_size=30)
 
-    result = evaluate_variant(Scored(variant, prints, store), ledger_of(FLOW))["test"]
+    result = evaluate_variant(Scored(variant, prints, store), accounts_of(FLOW))["test"]
 
     labelled = keys % 5 != 0
     assert (result["rows"], result["unlabelled"]) == (80, 20)
@@ -128,14 +128,14 @@ def measured(
         {"seen": "1", "told": "1"}, engine="4.3.0", reading="1", metrics="1", comparing="1"
     )
     prints.add(variant.instances)
-    store, ledger = Store(folder), Ledger(variant.instances, labels=(), salt="")
+    store, accounts = Store(folder), Accounts(variant.instances, labels=(), salt="")
     for instance, table in ((variant.prediction, predictions), (variant.features["y"], labels)):
         for cell in CELLS:
             path = store.table_path(prints[instance]) / f"cell={cell}"
             path.mkdir(parents=True)
             bucket = pa.array([HashSplit().cells[cell].start] * len(table), pa.int32())
             pq.write_table(table.append_column(BUCKET, bucket), path / "part.parquet")
-    found: dict[str, Any] = evaluate_variant(Scored(variant, prints, store), ledger)["test"]
+    found: dict[str, Any] = evaluate_variant(Scored(variant, prints, store), accounts)["test"]
     return found
 
 

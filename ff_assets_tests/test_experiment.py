@@ -103,7 +103,7 @@ def test_a_test_that_is_taken_up_again_is_doubtful(home: Home, tmp_path: Path) -
     folder = store.predictions_path("sentiment", "production", 4) / "data=d/day=2026-07-02"
     folder.mkdir(parents=True)
     (folder / RECORD).write_text(json.dumps(asdict(Record("f", 1.0, rows=5))))
-    published = store.ledger(store.published("sentiment", "production"))
+    published = store.journal(store.published("sentiment", "production"))
     use = {"folder": str(folder.relative_to(store.kept)), "at": "2026-07-02T06:00:00+00:00"}
     append(published, use)
 
@@ -137,6 +137,6 @@ def test_looks_of_other_releases_are_read(home: Home) -> None:
     older = {k: v for k, v in look.as_dict().items() if k not in ("ended", "after", "later")}
     newer = {**look.as_dict(), "fingerprint": "g", "hunch": 1}
     newer["control"] = {**newer["control"], "hunch": 1}
-    append(home.store.ledger(f"{EXPERIMENTS}/old/spring"), older)
-    append(home.store.ledger(f"{EXPERIMENTS}/old/spring"), newer)
+    append(home.store.journal(f"{EXPERIMENTS}/old/spring"), older)
+    append(home.store.journal(f"{EXPERIMENTS}/old/spring"), newer)
     assert looks_at(home.store, "old", "spring") == [look, replace(look, fingerprint="g")]

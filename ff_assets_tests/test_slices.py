@@ -14,7 +14,7 @@ from ff_assets.core.cells import BUCKET
 from ff_assets.core.errors import DataError
 from ff_assets.core.fingerprint import Fingerprints
 from ff_assets.core.flow import infer
-from ff_assets.core.influence import ledger_of
+from ff_assets.core.influence import accounts_of
 from ff_assets.core.project import Project
 from ff_assets.core.steps import CELLS
 from ff_assets.engine.evaluation import evaluate_variant
@@ -67,7 +67,7 @@ def evaluated(folder: Path, sliced: pa.Array, about: Entity = sale) -> dict[str,
             bucket = pa.array([HashSplit().cells[cell].start] * len(inside), pa.int32())
             pq.write_table(inside.append_column(BUCKET, bucket), path / "part.parquet")
     scored = Scored(variant, prints, store)
-    found: dict[str, Any] = evaluate_variant(scored, ledger_of(flow))["test"]
+    found: dict[str, Any] = evaluate_variant(scored, accounts_of(flow))["test"]
     return found
 
 

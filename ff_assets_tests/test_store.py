@@ -124,7 +124,7 @@ def test_what_was_published_last_counts_also_if_a_clock_was_put_back(tmp_path: P
             staging.add_predictions(written, folder, Record("f", 0.0, details=details))
             line = {"at": f"2026-07-01T0{9 - version}:00:00+00:00"}
             line["folder"] = str(folder.relative_to(store.kept))
-            append(store.ledger(store.published("sentiment", "production")), line)
+            append(store.journal(store.published("sentiment", "production")), line)
     made = published(store, "sentiment", "production")
     counts = latest(made, None)
     assert counts is not None
@@ -136,7 +136,7 @@ def test_what_cannot_be_computed_again_outlives_the_store(tmp_path: Path) -> Non
     store = Store(tmp_path / "store", tmp_path / "kept")
     for kind in (STATED, REFERENCES, "evaluations"):
         store.add_note(kind, Record("f00d", 0.0))
-    append(store.ledger("reads/one"), {"variant": "a"})
+    append(store.journal("reads/one"), {"variant": "a"})
     path = store.predictions_path("sentiment", "production", 3) / "data=1" / "day=2026-07-01"
     with store.staging() as staging:
         written = staging.directory()
@@ -147,4 +147,4 @@ def test_what_cannot_be_computed_again_outlives_the_store(tmp_path: Path) -> Non
     assert store.note("evaluations", "f00d") is None
     assert all(store.note(kind, "f00d") for kind in (STATED, REFERENCES))
     assert store.predictions(path) is not None
-    assert append(store.ledger("reads/one"), {"variant": "b"})[0] == '{"variant": "a"}'
+    assert append(store.journal("reads/one"), {"variant": "b"})[0] == '{"variant": "a"}'

@@ -14,7 +14,7 @@ from ff_assets.core.declare import Provider
 from ff_assets.core.errors import LeakError
 from ff_assets.core.flow import Flow
 from ff_assets.core.honesty import check
-from ff_assets.core.influence import ledger_of
+from ff_assets.core.influence import accounts_of
 from ff_assets.core.instance import Variant
 from ff_assets.core.leak_refusals import Finding
 from ff_assets.core.leakage import on
@@ -190,11 +190,11 @@ def explain(name: str) -> Explained:
 
 
 def _provided(flow: Flow, name: str) -> list[Provided]:
-    ledger = ledger_of(flow)
+    accounts = accounts_of(flow)
     found = []
     for instance in flow.instances:
         if name in instance.provider.outputs:
-            read = on(ledger[instance].pieces, instance.available)
+            read = on(accounts[instance].pieces, instance.available)
             space = instance.split.space(instance.entity)
             found.append(
                 Provided(

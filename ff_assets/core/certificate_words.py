@@ -3,10 +3,10 @@
 from collections.abc import Iterator
 from datetime import date
 
+from ff_assets.core.accounts import day_of
 from ff_assets.core.entities import Entity, finest
 from ff_assets.core.instance import Variant
 from ff_assets.core.leak_refusals import DOUBTS, TRANSDUCTIVE
-from ff_assets.core.ledger import day_of
 from ff_assets.core.split import Split, TimeSplit
 from ff_assets.core.verdict import Verdict
 

@@ -37,6 +37,6 @@ def short(length: timedelta) -> str:
     return f"{seconds}s"
 
 
-def whole_second(time: datetime) -> datetime:
-    """A time as it is printed: whoever asks for a printed time means what was there by then."""
-    return time.replace(microsecond=0)
+def meant(time: datetime) -> datetime:
+    """A time that is asked for; in whole seconds, as people write and print it, their end."""
+    return time if time.microsecond else time.replace(microsecond=999_999)

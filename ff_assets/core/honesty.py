@@ -15,15 +15,15 @@ from functools import cached_property
 from typing import NamedTuple
 
 from ff_assets.core import leak_refusals as found
+from ff_assets.core.accounts import pretrained
 from ff_assets.core.buckets import BUCKETS
 from ff_assets.core.cells import TEST
 from ff_assets.core.flow import Flow
-from ff_assets.core.influence import Readers, ledger_of, node_of, path_to, upstream
+from ff_assets.core.influence import Readers, accounts_of, node_of, path_to, upstream
 from ff_assets.core.instance import Instance, Variant
 from ff_assets.core.leak_refusals import Finding, Judged
 from ff_assets.core.leakage import on
 from ff_assets.core.leaks import Leaks, Learned, Read
-from ff_assets.core.ledger import pretrained
 from ff_assets.core.operations import AggregateOperation, ColumnOperation, SparkOperation
 from ff_assets.core.requested import Part, nearest_estimator, part_of
 from ff_assets.core.rowwise import mixing
@@ -45,7 +45,7 @@ def check(flow: Flow) -> list[Verdict]:
         DefinitionError: a target asks for a part of the data that there is not, or its variants
             have labels that they cannot be measured and compared by.
     """
-    leaks = Leaks(ledger_of(flow), flow.project.policy)
+    leaks = Leaks(accounts_of(flow), flow.project.policy)
     verdicts: list[Verdict] = []
     for target in flow.project.targets:
         if target.label is not None:
@@ -73,7 +73,7 @@ class _Case:
 
     def __init__(self, leaks: Leaks, variant: Variant, selection: Selection) -> None:
         self._leaks = leaks
-        self._ledger = leaks.ledger
+        self._accounts = leaks.accounts
         self._variant = variant
         self._selection = selection
         self._prediction = variant.prediction
@@ -108,7 +108,7 @@ class _Case:
             cell in self._variant.target.certify,
             evaluated,
             self._models,
-            on(self._ledger[self._prediction].pieces, evaluated),
+            on(self._accounts[self._prediction].pieces, evaluated),
             tuple(refusals),
             tuple(warnings),
             self._honest_part(part, refusals),
@@ -184,7 +184,7 @@ class _Case:
             finding
             for _, instance in self._instances()
             if instance.is_estimator
-            for finding in training_edges(self._ledger, instance)
+            for finding in training_edges(self._accounts, instance)
         )
 
     # What depends on the part

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Literal, NamedTuple
 
+from ff_assets.core.accounts import Accounts, Label, made_from
 from ff_assets.core.declare import Source
 from ff_assets.core.entities import Entity
 from ff_assets.core.flow import Flow
 from ff_assets.core.instance import Instance
-from ff_assets.core.ledger import Label, Ledger, made_from
 from ff_assets.core.operations import AggregateOperation
 from ff_assets.core.split import HashSplit
 
@@ -212,23 +212,23 @@ def outcome(parts: Iterable[Label]) -> tuple[Label, ...]:
     return tuple(filter(is_declared, parts)) or parts
 
 
-_LEDGERS: dict[int, Ledger] = {}  # by the id of a flow, as long as it lives
+_ACCOUNTS: dict[int, Accounts] = {}  # by the id of a flow, as long as it lives
 
 
-def ledger_of(flow: Flow) -> Ledger:
+def accounts_of(flow: Flow) -> Accounts:
     """The provenance of all instances of a flow, made once for each flow.
 
     Labels are what sources declare as such, what targets measure by, and the outcome among what
     this is made from.
     """
     key = id(flow)  # a flow holds mappings, so it has no hash
-    if key not in _LEDGERS:
-        _LEDGERS[key] = _made_ledger(flow)
-        weakref.finalize(flow, _LEDGERS.pop, key, None)
-    return _LEDGERS[key]
+    if key not in _ACCOUNTS:
+        _ACCOUNTS[key] = _made_accounts(flow)
+        weakref.finalize(flow, _ACCOUNTS.pop, key, None)
+    return _ACCOUNTS[key]
 
 
-def _made_ledger(flow: Flow) -> Ledger:
+def _made_accounts(flow: Flow) -> Accounts:
     labels: set[Label] = set()
     for variant in flow.variants:
         if variant.target.label is not None:
@@ -238,4 +238,4 @@ def _made_ledger(flow: Flow) -> Ledger:
             labels.update(outcome(origins(*label).of_sources))
     split = flow.project.split
     salt = split.salt if isinstance(split, HashSplit) else HashSplit().salt
-    return Ledger(flow.instances, labels, salt)
+    return Accounts(flow.instances, labels, salt)

@@ -9,9 +9,9 @@ from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from ff_assets.core.accounts import Accounts, Label, made_from
 from ff_assets.core.entities import Entity
 from ff_assets.core.instance import Instance
-from ff_assets.core.ledger import Label, Ledger, made_from
 from ff_assets.core.operations import AggregateOperation
 
 
@@ -36,7 +36,7 @@ class _Node:
     over: Entity  # whose row, or what that belongs to, all rows behind it have in common
 
 
-def known(ledger: Ledger, feature: Label, entity: Entity) -> Known:
+def known(accounts: Accounts, feature: Label, entity: Entity) -> Known:
     """Walk through all that a value is made from when it is applied.
 
     Fits are left out: what they have read, and when that was known, is for the judge of metrics.
@@ -60,7 +60,7 @@ def known(ledger: Ledger, feature: Label, entity: Entity) -> Known:
         own = instance.entity
         if own.time is not None and node.over.is_within(own):
             # A label of the rows themselves is there to be learned.
-            delay = 0 if own == entity else ledger[instance].delays[name] or 0
+            delay = 0 if own == entity else accounts[instance].delays[name] or 0
             since[own] = max(since.get(own, 0), delay)
         for parent in _behind(node):
             if parent not in readers:

@@ -4,11 +4,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 
+from ff_assets.core.accounts import pretrained
 from ff_assets.core.buckets import describe as shown
 from ff_assets.core.declare import describe
 from ff_assets.core.errors import Location, shortened
 from ff_assets.core.instance import Instance, Variant
-from ff_assets.core.ledger import pretrained
 from ff_assets.core.rowwise import Mixing
 from ff_assets.core.split import Space, Split
 

@@ -18,7 +18,7 @@ A cross-fitted estimator serves the rows of each fold with another fit, so the p
 instance is constant on pieces of its rows. A nested one has other fits, and so another provenance,
 in every context that it is read in (`core/nesting.py`). Under a time split, what an aggregate reads
 may be of any day up to the row's own. Every rule is monotone, and costs time in proportion to the
-number of inputs. `core/ledger.py` applies them to the instances of a flow.
+number of inputs. `core/accounts.py` applies them to the instances of a flow.
 """
 
 from collections.abc import Iterable, Mapping

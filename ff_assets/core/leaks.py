@@ -6,11 +6,11 @@ from functools import partial
 from typing import NamedTuple
 
 from ff_assets.core import leak_refusals as found
+from ff_assets.core.accounts import Accounts, pretrained
 from ff_assets.core.influence import path_to, upstream
 from ff_assets.core.instance import Instance
 from ff_assets.core.leak_refusals import Finding, Judged
 from ff_assets.core.leakage import NOTHING, Provenance, on
-from ff_assets.core.ledger import Ledger, pretrained
 from ff_assets.core.policy import LeakPolicy
 from ff_assets.core.requested import Part
 from ff_assets.core.split import Space
@@ -39,19 +39,19 @@ class Leaks:
     """Finds what was learned from the rows of a part, or later than it.
 
     Args:
-        ledger: the provenance of all instances.
+        accounts: the provenance of all instances.
         policy: how strict the project is.
     """
 
-    def __init__(self, ledger: Ledger, policy: LeakPolicy) -> None:
-        self.ledger = ledger
+    def __init__(self, accounts: Accounts, policy: LeakPolicy) -> None:
+        self.accounts = accounts
         self.policy = policy
 
     def provenance(self, learned: Learned) -> Provenance:
         """The provenance of all of it together."""
         joined = learned.own
         for instance, rows in learned.read:
-            joined |= on(self.ledger[instance].pieces, rows)
+            joined |= on(self.accounts[instance].pieces, rows)
         return joined
 
     def of(self, judged: Judged, learned: Learned, part: Part) -> Iterator[Finding]:
@@ -103,7 +103,7 @@ class Leaks:
             return ()
         for instance, rows in learned.read:
             available = rows & instance.available
-            if path := self.ledger.trace(instance, available, is_bad, trained=trained):
+            if path := self.accounts.trace(instance, available, is_bad, trained=trained):
                 return path
         return None
 
@@ -133,7 +133,7 @@ class Leaks:
             return
         path = self.trace(learned, lambda p: p.latest == latest)
         if path is not None:
-            delay = (self.ledger.label_delay(path[0]) if path else None) or 0
+            delay = (self.accounts.label_delay(path[0]) if path else None) or 0
             yield judged.embargo(part.name, path, delay, date.fromordinal(latest), first)
 
 

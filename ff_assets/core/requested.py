@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from ff_assets.core.accounts import Accounts, day_of
 from ff_assets.core.buckets import ALL
 from ff_assets.core.cells import TRAIN, VALIDATION
 from ff_assets.core.declare import describe
@@ -10,7 +11,6 @@ from ff_assets.core.errors import DefinitionError, nearest
 from ff_assets.core.influence import upstream
 from ff_assets.core.instance import Instance, Variant
 from ff_assets.core.leakage import Provenance
-from ff_assets.core.ledger import Ledger, day_of
 from ff_assets.core.split import Space, TimeSplit
 
 FOLDS = "folds"  # in `select_on`: all folds or blocks of train
@@ -131,7 +131,7 @@ def nearest_estimator(variant: Variant) -> Instance | None:
     return next((instance for instance in behind if instance.is_estimator), None)
 
 
-def measured_cells(ledger: Ledger, variant: Variant) -> Iterator[str]:
+def measured_cells(accounts: Accounts, variant: Variant) -> Iterator[str]:
     """The cells of the split with a metric: train, and those that no fit has read, nor later days.
 
     What a pre-trained model has read is as it is attested; everything if nothing is.
@@ -139,5 +139,5 @@ def measured_cells(ledger: Ledger, variant: Variant) -> Iterator[str]:
     for cell in variant.split.cells:
         part = part_of(variant, cell)
         available = part.rows & variant.prediction.available
-        if cell == TRAIN or not ledger.trace(variant.prediction, available, part.is_read):
+        if cell == TRAIN or not accounts.trace(variant.prediction, available, part.is_read):
             yield cell

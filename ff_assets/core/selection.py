@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import date
 
 from ff_assets.core import leak_refusals as found
+from ff_assets.core.accounts import day_of, pretrained
 from ff_assets.core.buckets import ALL
 from ff_assets.core.buckets import describe as shown
 from ff_assets.core.cells import TEST
@@ -19,7 +20,6 @@ from ff_assets.core.instance import Instance, Variant
 from ff_assets.core.leak_refusals import Finding, Judged, route
 from ff_assets.core.leakage import NOTHING, FitSet, Provenance
 from ff_assets.core.leaks import Leaks, Learned, Read
-from ff_assets.core.ledger import day_of, pretrained
 from ff_assets.core.requested import Part, deciding, nearest_estimator
 from ff_assets.core.split import TimeSplit
 
@@ -63,7 +63,7 @@ class Selection:
         known = None
         if isinstance(variant.split, TimeSplit):
             last = day_of(variant.split, rows.bit_length() - 1)
-            delay = self._leaks.ledger[variant.features[label]].delays[label] or 0
+            delay = self._leaks.accounts[variant.features[label]].delays[label] or 0
             known = min(last + delay, date.max.toordinal())
         return Provenance(read, read, known)
 

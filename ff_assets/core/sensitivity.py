@@ -24,12 +24,12 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from ff_assets.core.ab_test import ABTest
+from ff_assets.core.accounts import made_from
 from ff_assets.core.declare import Source
 from ff_assets.core.entities import Entity
 from ff_assets.core.errors import shortened
 from ff_assets.core.flow import Flow
 from ff_assets.core.instance import Instance
-from ff_assets.core.ledger import made_from
 from ff_assets.core.operations import AggregateOperation, SparkOperation
 from ff_assets.core.policy import Declassified
 from ff_assets.core.stage import Stage

@@ -25,12 +25,12 @@ from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from itertools import islice
 
+from ff_assets.core.accounts import Label
 from ff_assets.core.declare import describe
 from ff_assets.core.entities import Entity
 from ff_assets.core.influence import Origins, is_declared, origins, outcome, sum_of
 from ff_assets.core.instance import Instance
 from ff_assets.core.leak_refusals import Finding, Judged, route
-from ff_assets.core.ledger import Label
 from ff_assets.core.operations import AggregateOperation
 from ff_assets.core.split import TimeSplit
 

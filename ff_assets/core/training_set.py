@@ -6,7 +6,7 @@ from ff_assets.core.buckets import ALL
 from ff_assets.core.cells import TEST
 from ff_assets.core.errors import DefinitionError, LeakError
 from ff_assets.core.honesty import check
-from ff_assets.core.influence import ledger_of
+from ff_assets.core.influence import accounts_of
 from ff_assets.core.leak_refusals import DOUBTS, Finding, Judged
 from ff_assets.core.leaks import Leaks, Learned, Read
 from ff_assets.core.reading import Reading, chosen, flow_with, listed
@@ -73,10 +73,10 @@ def judge_alone(reading: Reading, cell: str | None) -> list[Finding]:
     """
     ((instance, name),) = reading.columns
     rows = ALL if cell is None else reading.split.bits(cell)
-    leaks = Leaks(ledger_of(reading.flow), reading.project.policy)
+    leaks = Leaks(accounts_of(reading.flow), reading.project.policy)
     test = part_of(reading.variant, TEST)
     learned = Learned((Read(instance, rows & instance.available),))
-    found = list(in_sample(leaks.ledger, instance, name, rows))
+    found = list(in_sample(leaks.accounts, instance, name, rows))
     found += leaks.of(Judged(reading.variant, name), learned, test)
     for finding in found:
         if finding.code not in DOUBTS:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from ff_assets.core.buckets import describe
 from ff_assets.core.flow import Flow
-from ff_assets.core.influence import ledger_of, upstream
+from ff_assets.core.influence import accounts_of, upstream
 from ff_assets.core.leakage import FitSet, on
 from ff_assets.core.split import Space, Split
 from ff_assets.core.verdict import Verdict
@@ -34,14 +34,14 @@ class Line:
 
 def why(flow: Flow, verdict: Verdict) -> Iterator[Line]:
     """What is behind a verdict: every instance upstream of the prediction, sources first."""
-    ledger = ledger_of(flow)
+    accounts = accounts_of(flow)
     variant, evaluated = verdict.variant, verdict.evaluated
     space = variant.split.space(variant.entity)
     behind = upstream(variant.prediction)
     for instance in variant.instances:
         if instance not in behind:
             continue
-        provenance = on(ledger[instance].pieces, evaluated)
+        provenance = on(accounts[instance].pieces, evaluated)
         seen = provenance.everywhere.within(space, evaluated)
         foreign = any(other != space for other in provenance.everywhere.buckets)
         yield Line(

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
+from ff_assets.core.accounts import Accounts
 from ff_assets.core.cells import TEST, VALIDATION
 from ff_assets.core.certificate import Claim
 from ff_assets.core.fitting import WHOLE
-from ff_assets.core.ledger import Ledger
 from ff_assets.core.refusals import describe
 from ff_assets.core.requested import deciding, measured_cells
 from ff_assets.engine.measurable import required_cells
@@ -18,13 +18,13 @@ from ff_assets.stats.metrics import NoMetric, evaluate
 
 
 def evaluate_variant(
-    scored: Scored, ledger: Ledger, claims: Sequence[Claim] = ()
+    scored: Scored, accounts: Accounts, claims: Sequence[Claim] = ()
 ) -> dict[str, Any]:
     """The metrics of a variant on the parts of the data, as plain values.
 
     Args:
         scored: its rows.
-        ledger: the provenance of what the variant is made of.
+        accounts: the provenance of what the variant is made of.
         claims: what is to be certified of them.
 
     Returns:
@@ -44,7 +44,7 @@ def evaluate_variant(
     """
     variant, target = scored.variant, scored.variant.target
     assert target.task is not None
-    parts = {cell: variant.split.bits(cell) for cell in measured_cells(ledger, variant)}
+    parts = {cell: variant.split.bits(cell) for cell in measured_cells(accounts, variant)}
     folds = (fit for fit in variant.prediction.fits if fit.name != WHOLE and fit.serves)
     parts |= {fit.name: fit.serves for fit in folds}
     cells = variant.split.cells

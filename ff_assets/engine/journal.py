@@ -32,7 +32,7 @@ def locked(path: Path) -> Iterator[Journal]:
     """A file of lines, for the length of a `with` block that looks before it adds to it.
 
     Args:
-        path: from `Store.ledger`.
+        path: from `Store.journal`.
     """
     with path.open("a+") as file:
         fcntl.flock(file, fcntl.LOCK_EX)  # until it is closed
@@ -43,7 +43,7 @@ def append(path: Path, entry: Mapping[str, Any]) -> list[str]:
     """Add an entry to a file of lines, as `Journal.add` does.
 
     Args:
-        path: from `Store.ledger`.
+        path: from `Store.journal`.
     """
     with locked(path) as journal:
         return journal.add(entry)

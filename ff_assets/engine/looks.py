@@ -169,7 +169,7 @@ def looks_at(store: Store, target: str, test: str) -> list[Look]:
 
 def add_look(store: Store, target: str, test: str, look: Look) -> list[Look]:
     """Keep a look; all looks, this one last."""
-    return _looks(append(store.ledger(f"{EXPERIMENTS}/{target}/{test}"), look.as_dict()))
+    return _looks(append(store.journal(f"{EXPERIMENTS}/{target}/{test}"), look.as_dict()))
 
 
 def _known(cls: type[T], entry: Mapping[str, Any]) -> T:

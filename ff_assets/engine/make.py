@@ -11,7 +11,7 @@ from ff_assets.core.cells import CELL, TEST, stored_with
 from ff_assets.core.certificate import require
 from ff_assets.core.errors import FeatureFlowError, StageError
 from ff_assets.core.fitting import WHOLE
-from ff_assets.core.influence import ledger_of
+from ff_assets.core.influence import accounts_of
 from ff_assets.core.instance import Contest, Instance, Variant, row_source
 from ff_assets.core.refusals import describe
 from ff_assets.core.steps import Kind, Step
@@ -221,9 +221,9 @@ class Maker:
         began = time.monotonic()
         variant, fingerprint = step.variant, self._inventory.fingerprint(step)
         claims = self._inventory.claims[variant]
-        ledger, known = ledger_of(self._plan.flow), self._plan.fingerprints
+        accounts, known = accounts_of(self._plan.flow), self._plan.fingerprints
         scored = Scored(variant, known, self._store)
-        cells = evaluate_variant(scored, ledger, claims)
+        cells = evaluate_variant(scored, accounts, claims)
         keep(variant, scored.part(variant.split.bits(TEST)), fingerprint, self._staging)
         wear = note_read(self._store, variant, fingerprint)
         prints = {instance: known[instance] for instance in variant.instances}

@@ -107,7 +107,7 @@ class Prediction:
         served_as = first.served.alias if scorer.division is None else AB_TEST
         name = scorer.store.published(first.scoring.variant.target.name, served_as)
         folder = str(found.path.relative_to(scorer.store.kept))
-        with locked(scorer.store.ledger(name)) as journal:
+        with locked(scorer.store.journal(name)) as journal:
             if overtaken := self._overtaken():
                 return replace(found, overtaken=overtaken)
             journal.add({"at": self._clock().isoformat(), "folder": folder})

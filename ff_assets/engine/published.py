@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ff_assets.core.ab_test import AB_TEST
-from ff_assets.core.durations import whole_second
+from ff_assets.core.durations import meant
 from ff_assets.engine.arms import by_arm
 from ff_assets.engine.journal import entries
 from ff_assets.engine.made_from import MadeFrom
@@ -80,10 +80,10 @@ def published(
 
 
 def latest(predictions: Iterable[Published], at: datetime | None) -> Published | None:
-    """The last ones at or before a time, in whole seconds as people write it; of all without it.
+    """The last ones at or before a time; of all without it.
 
     Args:
         predictions: in the order of their times, as from `published`.
     """
-    found = [each for each in predictions if at is None or whole_second(each.time) <= at]
+    found = [each for each in predictions if at is None or each.time <= meant(at)]
     return found[-1] if found else None

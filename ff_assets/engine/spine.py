@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ff_assets.core.cells import BUCKET, CELL
 from ff_assets.core.entities import Entity, finest
 from ff_assets.core.errors import DataError, LeakError
-from ff_assets.core.influence import ledger_of
+from ff_assets.core.influence import accounts_of
 from ff_assets.core.instance import Instance, row_source
 from ff_assets.core.known import Known, known
 from ff_assets.core.operations import AggregateOperation
@@ -259,7 +259,7 @@ def _since(reading: Reading, feature: Feature, is_dated: bool) -> Mapping[Entity
     """When a feature was known, by the rows that it is made from."""
     if reading.named is not None and feature[1] == reading.named.label:
         return {}  # the truth of a row, whenever it was known
-    found = known(ledger_of(reading.flow), feature, reading.entity)
+    found = known(accounts_of(reading.flow), feature, reading.entity)
     if found.timeless:
         raise _not_at_a_time(reading, feature, found)
     own = reading.entity

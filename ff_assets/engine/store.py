@@ -113,12 +113,12 @@ class Store:
         return self.kept / "predictions" / target / AB_TEST / f"test={test}"
 
     def published(self, target: str, alias: str) -> str:
-        """The name of the ledger that says which predictions were those of an alias when."""
+        """The name of the journal that says which predictions were those of an alias when."""
         return f"predictions/{target}/{alias}/_published"
 
     def lines(self, name: str) -> list[str]:
-        """What was added to a ledger so far."""
-        path = self._ledger(name)
+        """What was added to a journal so far."""
+        path = self._journal(name)
         return path.read_text().splitlines() if path.exists() else []
 
     def table_path(self, fingerprint: str) -> Path:
@@ -134,14 +134,14 @@ class Store:
 
     # What is added
 
-    def ledger(self, name: str) -> Path:
+    def journal(self, name: str) -> Path:
         """A file of lines that are only ever added to, and are kept."""
-        path = self._ledger(name)
+        path = self._journal(name)
         with self._errors():
             path.parent.mkdir(parents=True, exist_ok=True)
         return path
 
-    def _ledger(self, name: str) -> Path:
+    def _journal(self, name: str) -> Path:
         return self.kept / f"{name}.jsonl"
 
     def staging(self) -> "Staging":

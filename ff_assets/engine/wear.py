@@ -49,7 +49,7 @@ def note_read(store: Store, variant: Variant, evaluation: str) -> Wear:
         "space": [*space],
         "buckets": ranges(bits),
     }
-    lines = append(store.ledger(f"reads/{digest(about)}"), entry)
+    lines = append(store.journal(f"reads/{digest(about)}"), entry)
     read = [*entries(lines)]
     met = [each for each in read if _meets(each, variant, bits)]
     torn = len(lines) - len(read)  # a read all the same, of nobody knows what

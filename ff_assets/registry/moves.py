@@ -15,7 +15,7 @@ from enum import StrEnum
 from functools import cached_property
 from typing import Any
 
-from ff_assets.core.durations import whole_second
+from ff_assets.core.durations import meant
 from ff_assets.registry.gates import Gate
 from ff_assets.registry.log import sealed, unsealed
 
@@ -283,15 +283,16 @@ class Standing:
 
 
 def standing(history: History, time: datetime) -> Standing:
-    """Which version was behind an alias at a time that is past, in whole seconds."""
+    """Which version was behind an alias at a time that is past."""
+    by = meant(time)
     before: list[Move] = []
     after: list[Move] = []
     for move in history.effective:
-        begun = move.earliest is None or whole_second(move.earliest) <= time
+        begun = move.earliest is None or move.earliest <= by
         (before if begun and not after else after).append(move)
     since = before[-1] if before else None
     until = after[0] if after else None
     if since is None:
         return Standing(history.alias, time, (None,), None, until)
-    versions = (since.before, since.after) if time < whole_second(since.latest) else (since.after,)
+    versions = (since.before, since.after) if by < since.latest else (since.after,)
     return Standing(history.alias, time, versions, since, until)

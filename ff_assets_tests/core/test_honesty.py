@@ -14,7 +14,7 @@ from ff_assets import (
 from ff_assets.core.errors import DefinitionError, LeakError
 from ff_assets.core.flow import infer
 from ff_assets.core.honesty import check
-from ff_assets.core.influence import ledger_of
+from ff_assets.core.influence import accounts_of
 from ff_assets.core.project import Project
 from ff_assets.core.verdict import refuse
 from ff_assets.core.why import why
@@ -80,13 +80,13 @@ def test_what_is_behind_a_verdict_is_told_line_by_line():
 
 def test_what_is_known_of_a_flow_is_found_out_once_and_forgotten_with_it():
     flow = infer(Project((people(),), (label_free, action), (target(),)))
-    ledger = ledger_of(flow)
+    accounts = accounts_of(flow)
     (honest,) = check(flow)
     assert len(list(why(flow, honest))) == 3
-    assert ledger_of(flow) is ledger
-    assert ledger_of(infer(flow.project)) is not ledger
-    alive = weakref.ref(ledger)
-    del flow, honest, ledger
+    assert accounts_of(flow) is accounts
+    assert accounts_of(infer(flow.project)) is not accounts
+    alive = weakref.ref(accounts)
+    del flow, honest, accounts
     gc.collect()
     assert alive() is None
 

@@ -7,7 +7,7 @@ import pytest
 from ff_assets import Entity, Source, Stage, Target, aggregates
 from ff_assets.core.entities import Entity as AnyEntity
 from ff_assets.core.flow import infer
-from ff_assets.core.influence import ledger_of
+from ff_assets.core.influence import accounts_of
 from ff_assets.core.known import Known, known
 from ff_assets.core.project import Project
 from ff_assets_tests.core.stubs import load, transformer
@@ -34,7 +34,7 @@ def found(feature: str, *stages: Stage, of: AnyEntity = sale) -> Known:
     wanted = Target("wanted", outputs=[feature])
     flow = infer(Project(sources, stages, (wanted,)))
     instance = flow.variants[0].features[feature]
-    return known(ledger_of(flow), (instance, feature), of)
+    return known(accounts_of(flow), (instance, feature), of)
 
 
 def since(feature: str, *stages: Stage, of: AnyEntity = sale) -> dict[str, int]:
@@ -85,7 +85,7 @@ def test_sums_over_all_times_know_later_rows(of: str) -> None:
     stages = (total, transformer("share", ["amount_sum", "rent"]))
     wanted = Target("wanted", outputs=["share"])
     flow = infer(Project((*sources, source(summed, "amount")), stages, (wanted,)))
-    told = known(ledger_of(flow), (flow.variants[0].features["share"], "share"), store)
+    told = known(accounts_of(flow), (flow.variants[0].features["share"], "share"), store)
     assert [instance.name for instance in told.timeless] == ["total", "share"]
 
 
@@ -95,5 +95,5 @@ def test_what_has_no_time_at_all_is_the_same_at_all_times() -> None:
     wanted = Target("wanted", outputs=["length_sum"])
     given = (source(region, "tax"), source(page, "length"))
     flow = infer(Project(given, tuple(stages), (wanted,)))
-    told = known(ledger_of(flow), (flow.variants[0].features["length_sum"], "length_sum"), region)
+    told = known(accounts_of(flow), (flow.variants[0].features["length_sum"], "length_sum"), region)
     assert (told.timeless, {e.name for e in told.since}) == ((), {"region"})

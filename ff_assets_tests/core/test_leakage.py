@@ -12,15 +12,15 @@ import pytest
 from hypothesis import given, reject, settings
 from hypothesis import strategies as st
 
+from ff_assets.core.accounts import Accounts
 from ff_assets.core.buckets import ALL, bitmap, members, parts
 from ff_assets.core.declare import Provider, Source
 from ff_assets.core.errors import DefinitionError
 from ff_assets.core.flow import Flow, infer
 from ff_assets.core.honesty import check
-from ff_assets.core.influence import ledger_of
+from ff_assets.core.influence import accounts_of
 from ff_assets.core.instance import Instance
 from ff_assets.core.leakage import NOTHING, UNKNOWN, FitSet, Piece, Provenance, on, overlay, until
-from ff_assets.core.ledger import Ledger
 from ff_assets.core.project import Project
 from ff_assets.core.split import Space
 from ff_assets.core.stage import Stage
@@ -201,9 +201,9 @@ def flow_of(stages: tuple[Stage, ...]) -> Flow:
         reject()
 
 
-def provenance(ledger: Ledger, flow: Flow, bucket: int) -> Provenance:
+def provenance(accounts: Accounts, flow: Flow, bucket: int) -> Provenance:
     (variant,) = flow.variants
-    return on(ledger[variant.prediction].pieces, 1 << bucket)
+    return on(accounts[variant.prediction].pieces, 1 << bucket)
 
 
 def sampled(read: FitSet) -> set[int]:
@@ -216,10 +216,10 @@ def sampled(read: FitSet) -> set[int]:
 @given(flows())
 def test_provenance_is_what_changes_predictions(stages: tuple[Stage, ...]):
     flow = flow_of(stages)
-    ledger = ledger_of(flow)
+    accounts = accounts_of(flow)
     for labels in (False, True):
         for bucket, truth in influences(flow, labels=labels).items():
-            found = provenance(ledger, flow, bucket)
+            found = provenance(accounts, flow, bucket)
             assert sampled(found.labels if labels else found.features) == truth
 
 
@@ -253,9 +253,9 @@ def test_the_order_of_declarations_does_not_matter(stages: tuple[Stage, ...], rn
         Project((source(),), tuple(shuffled), flow_of(stages).project.targets),
     )
     other = infer(project)
-    ledgers = ledger_of(flow), ledger_of(other)
+    accounts = accounts_of(flow), accounts_of(other)
     for bucket in SAMPLE:
-        assert provenance(ledgers[0], flow, bucket) == provenance(ledgers[1], other, bucket)
+        assert provenance(accounts[0], flow, bucket) == provenance(accounts[1], other, bucket)
 
 
 @settings(max_examples=40, deadline=None)
@@ -270,11 +270,11 @@ def test_more_rows_in_a_fit_are_never_less_provenance(stages: tuple[Stage, ...],
     number = data.draw(st.sampled_from(once))
     more = (*stages[:number], stages[number].fit_on("train", "test"), *stages[number + 1 :])
     flow, wider = flow_of(stages), flow_of(more)
-    ledgers = ledger_of(flow), ledger_of(wider)
+    accounts = accounts_of(flow), accounts_of(wider)
     for bucket in SAMPLE:
         if flow.variants[0].prediction.available >> bucket & 1:
-            little = provenance(ledgers[0], flow, bucket)
-            much = provenance(ledgers[1], wider, bucket)
+            little = provenance(accounts[0], flow, bucket)
+            much = provenance(accounts[1], wider, bucket)
             assert little | much == much
 
 

@@ -17,7 +17,7 @@ from ff_assets import (
 from ff_assets.core.buckets import describe
 from ff_assets.core.errors import DefinitionError, LeakError
 from ff_assets.core.flow import infer
-from ff_assets.core.influence import ledger_of
+from ff_assets.core.influence import accounts_of
 from ff_assets.core.leak_refusals import Finding
 from ff_assets.core.project import Project
 from ff_assets.core.requested import deciding, measured_cells
@@ -336,7 +336,7 @@ def test_a_variant_alone_tells_what_is_in_sample(
     project = Project((people(event),), tuple(stages), (target(split=split, keep=keep),))
     flow = infer(project)
     (variant,) = flow.variants
-    shown = list(measured_cells(ledger_of(flow), variant))
+    shown = list(measured_cells(accounts_of(flow), variant))
     assert shown == [cell for cell in split.cells if cell == "train" or cell not in read]
 
 

@@ -12,7 +12,7 @@ from ff_assets.core.buckets import ALL, describe
 from ff_assets.core.errors import DefinitionError
 from ff_assets.core.flow import infer
 from ff_assets.core.honesty import check
-from ff_assets.core.influence import ledger_of
+from ff_assets.core.influence import accounts_of
 from ff_assets.core.project import Project
 from ff_assets.core.requested import measured_cells
 from ff_assets.core.verdict import Verdict
@@ -171,7 +171,7 @@ def test_by_time_labels_of_train_are_known_before_validation_or_it_decides_nothi
     is_known = embargo == "30d"
     assert [v.code for v in chosen] == ["" if is_known else "EMBARGO_TOO_SHORT"] * 2
     flow = infer(Project((given["source"],), (one,), (target(split=given["split"]),)))
-    shown = measured_cells(ledger_of(flow), flow.variants[0])
+    shown = measured_cells(accounts_of(flow), flow.variants[0])
     assert list(shown) == ["train", "validation", "test"][:: 1 if is_known else 2]
 
 

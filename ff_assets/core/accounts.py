@@ -48,7 +48,7 @@ class Account:
     history: bool
 
 
-class Ledger:
+class Accounts:
     """The accounts of instances, in every context that they are read in.
 
     Args:
