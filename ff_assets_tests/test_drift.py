@@ -16,6 +16,7 @@ from pyspark.sql import functions as F
 from ff_assets import ABTest, Entity, Source, Target, feature, stage
 from ff_assets.core.ab_test import AB_TEST
 from ff_assets.core.project import Project
+from ff_assets.engine.histograms import columns_of, sampled
 from ff_assets.engine.store import REFERENCES
 from ff_assets_tests.running import Home, Ran
 from ff_assets_tests.test_predictions import put
@@ -303,3 +304,17 @@ def test_what_cannot_be_counted_holds_no_predictions_back(fitted: Fitted, lost: 
         assert not checked.passed
         assert "could not be compared with" in checked.told
         assert "gone" in checked.told
+
+
+@pytest.mark.parametrize(("rows", "partitions"), [(0, 2), (30, 2), (50_000, 1), (50_000, 7)])
+def test_a_sample_is_of_the_greatest_hashes_however_rows_are_divided(
+    spark: SparkSession, rows: int, partitions: int
+) -> None:
+    frame = spark.range(0, rows, 1, partitions).where("id % 3 != 1")
+    frame = frame.selectExpr("id AS visit_id", "id AS visitor_id", "id / 2 AS pages")
+    ranked, draw = sampled(frame, ["pages"], visit, 5000)
+    drawn = columns_of(ranked.agg(draw).collect()[0][0], ["pages"])
+
+    greatest = frame.orderBy(F.xxhash64("visit_id").desc()).limit(5000).collect()
+    found = drawn["pages"].to_pylist() if drawn else []
+    assert sorted(found) == sorted(row["pages"] for row in greatest)

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,7 +13,9 @@ from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from ff_assets import Entity, Source, Target, aggregates, feature, stage
+from ff_assets.core.errors import DataError
 from ff_assets.core.project import Project
+from ff_assets.engine.scoring_rows import ScoringRows
 from ff_assets_tests.running import Home, Ran
 from ff_assets_tests.test_predictions import exact, put, read
 from ff_assets_tests.test_replay import again as replayed
@@ -201,6 +204,17 @@ def test_bad_rows_are_refused(fitted: Fitted, name: str) -> None:
     assert not ran.success
     assert words in ran.failure
     assert sorted(fitted.home.kept.glob("predictions/**/_record.json")) == before
+
+
+@pytest.mark.parametrize("key", ["12.0", " 12", "12\u00a0", "12\t"])
+def test_keys_that_look_alike_are_refused(fitted: Fitted, tmp_path: Path, key: str) -> None:
+    plane = Entity("plane", key="tail_number")
+    given = fitted.spark.createDataFrame([("12",), (key,), ("13",)], "tail_number string")
+    rows = ScoringRows(Source("planes", plane, lambda spark: given, {}), given)
+    rows.observed.write.parquet(str(tmp_path / "written"))
+
+    with pytest.raises(DataError, match="has values of `tail_number` that look alike"):
+        rows.check(tmp_path / "written", 3)
 
 
 def test_rows_of_a_loader_are_replayed_if_it_still_gives_them(fitted: Fitted) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ff_assets.core.entities import Entity
 from ff_assets.core.errors import brief
-from ff_assets.engine.histograms import Bins, columns_of, groups_of, sampled
+from ff_assets.engine.histograms import SAMPLING, Bins, columns_of, groups_of, sampled
 from ff_assets.engine.outputs import counts_of
 from ff_assets.engine.reference import Reference
 from ff_assets.stats.drift import ALPHA, Drift, drift
@@ -46,8 +46,9 @@ class Watch:
         if not self._reference.features:
             return given
         try:
-            drawn = sampled(given, list(self._reference.features), self._entity, _ROWS)
-            return given.observe(self._observation, drawn.alias("drawn"))
+            features = list(self._reference.features)
+            rows, drawn = sampled(given, features, self._entity, _ROWS)
+            return rows.observe(self._observation, drawn.alias("drawn")).drop(*SAMPLING)
         except Exception as error:
             self._failed = {"failed": brief(error)}
             return given

@@ -153,7 +153,8 @@ class References:
         scored.write.parquet(str(directory))
         outputs = histograms_of(directory, scored.columns[1:], _GROUP)
         inputs = self._scoring.inputs
-        drawn = train.agg(sampled(train, inputs, variant.entity, _OF_TRAIN)).collect()[0][0]
+        train, sample = sampled(train, inputs, variant.entity, _OF_TRAIN)
+        drawn = train.agg(sample).collect()[0][0]
         groups = groups_of(drawn)
         features = {name: Histogram.of(c, groups) for name, c in columns_of(drawn, inputs).items()}
         return {

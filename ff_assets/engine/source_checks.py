@@ -209,7 +209,9 @@ def _refuse_duplicates(source: Source, rows: "DataFrame", count: int) -> None:
 
 
 # What a careless export adds to a key: white space, or the end of a number with a fraction.
-ODD_KEY = r"(?U)^\s|\s$|^\s*-?\d+\.0+\s*$"
+# Java and RE2 read it alike.
+_SPACE = r"[\x09-\x0D\x{85}\p{Z}]"
+ODD_KEY = rf"^{_SPACE}|{_SPACE}$|^-?\p{{Nd}}+\.0+$"
 
 
 def refuse_alike(source: Source, rows: "DataFrame", column: str) -> None:
